@@ -1,0 +1,26 @@
+"""The vocabulary that every package shares: digest, descriptor, manifest, reference, media types.
+
+Nothing here reads a file or a socket, and nothing here imports another package of the project.
+"""
+
+from converter.oci.descriptor import Descriptor, Platform
+from converter.oci.digest import Digest
+from converter.oci.errors import InvalidDigestError, InvalidManifestError, InvalidReferenceError, OciError
+from converter.oci.manifest import ImageIndex, ImageManifest, Manifest, encode_json, parse_manifest
+from converter.oci.reference import Reference
+
+__all__ = [
+    "Descriptor",
+    "Digest",
+    "ImageIndex",
+    "ImageManifest",
+    "InvalidDigestError",
+    "InvalidManifestError",
+    "InvalidReferenceError",
+    "Manifest",
+    "OciError",
+    "Platform",
+    "Reference",
+    "encode_json",
+    "parse_manifest",
+]

@@ -1,0 +1,42 @@
+"""Media types and annotation keys that the project reads or writes.
+
+Sources: OCI image spec 1.1 media-types.md; Docker image manifest v2 schema 2; nydus-snapshotter
+`pkg/converter/constant.go` (0.16.1); sigstore bundle specification 0.3.
+"""
+
+from typing import Final
+
+OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
+OCI_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
+OCI_EMPTY: Final = "application/vnd.oci.empty.v1+json"
+OCI_LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
+OCI_LAYER_GZIP: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
+OCI_LAYER_ZSTD: Final = "application/vnd.oci.image.layer.v1.tar+zstd"
+
+DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_INDEX: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_CONFIG: Final = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER: Final = "application/vnd.docker.image.rootfs.diff.tar"
+DOCKER_LAYER_GZIP: Final = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+DOCKER_LAYER_ZSTD: Final = "application/vnd.docker.image.rootfs.diff.tar.zstd"
+
+MANIFEST_TYPES: Final = (OCI_MANIFEST, DOCKER_MANIFEST)
+INDEX_TYPES: Final = (OCI_INDEX, DOCKER_INDEX)
+IMAGE_CONFIG_TYPES: Final = (OCI_CONFIG, DOCKER_CONFIG)
+# What a client sends as Accept: Distribution 2.8 ignores `*/*` and answers 404 for types that are not listed.
+ACCEPT_MANIFESTS: Final = (*MANIFEST_TYPES, *INDEX_TYPES)
+LAYER_TYPES: Final = (
+    OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, DOCKER_LAYER, DOCKER_LAYER_GZIP, DOCKER_LAYER_ZSTD,
+)  # fmt: skip
+
+NYDUS_BLOB: Final = "application/vnd.oci.image.layer.nydus.blob.v1"
+ANNOTATION_NYDUS_BLOB: Final = "containerd.io/snapshot/nydus-blob"
+ANNOTATION_NYDUS_BOOTSTRAP: Final = "containerd.io/snapshot/nydus-bootstrap"
+ANNOTATION_NYDUS_FS_VERSION: Final = "containerd.io/snapshot/nydus-fs-version"
+ANNOTATION_SOURCE_DIGEST: Final = "containerd.io/snapshot/nydus-source-digest"
+
+SIGSTORE_BUNDLE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
+COSIGN_SIMPLE_SIGNING: Final = "application/vnd.dev.cosign.simplesigning.v1+json"
+
+CHUNK_LIST: Final = "application/vnd.dragonhook.chunklist.v1"

@@ -1,0 +1,1 @@
+"""Where a finished blob rests, and how peers find it."""

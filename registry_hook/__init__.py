@@ -1,0 +1,1 @@
+"""The application: webhook, jobs, pipeline, registry client, gateway, settings, wiring and command line."""

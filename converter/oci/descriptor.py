@@ -35,8 +35,13 @@ class Platform:
         os, architecture = value.get("os"), value.get("architecture")
         if not isinstance(os, str) or not isinstance(architecture, str):
             raise InvalidManifestError("platform lacks os or architecture")
-        features = value.get("os.features") or []
-        return cls(os, architecture, value.get("variant"), value.get("os.version"), tuple(features))
+        return cls(
+            os,
+            architecture,
+            _optional_string(value, "variant"),
+            _optional_string(value, "os.version"),
+            _strings(value, "os.features"),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object, without absent fields."""
@@ -96,15 +101,14 @@ class Descriptor:
         annotations = value.get("annotations") or {}
         if not isinstance(annotations, dict) or not all(isinstance(v, str) for v in annotations.values()):
             raise InvalidManifestError(f"descriptor of {digest[:80]!r} has annotations that are not strings")
-        artifact_type = value.get("artifactType")
         return cls(
             media_type=media_type,
             digest=Digest.parse(digest),
             size=size,
             annotations=annotations,
             platform=Platform.from_json(value["platform"]) if value.get("platform") else None,
-            artifact_type=artifact_type if isinstance(artifact_type, str) and artifact_type else None,
-            urls=tuple(value.get("urls") or ()),
+            artifact_type=_optional_string(value, "artifactType"),
+            urls=_strings(value, "urls"),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -118,3 +122,17 @@ class Descriptor:
             **({"platform": self.platform.to_json()} if self.platform else {}),
             **({"artifactType": self.artifact_type} if self.artifact_type else {}),
         }
+
+
+def _optional_string(value: Mapping[str, object], key: str) -> str | None:
+    text = value.get(key)
+    if text is not None and not isinstance(text, str):
+        raise InvalidManifestError(f"{key} is not a string")
+    return text or None
+
+
+def _strings(value: Mapping[str, object], key: str) -> tuple[str, ...]:
+    values = value.get(key) or []
+    if not isinstance(values, list) or not all(isinstance(item, str) for item in values):
+        raise InvalidManifestError(f"{key} is not a list of strings")
+    return tuple(values)

@@ -8,8 +8,8 @@ from typing import Final, Protocol
 class Progress(Protocol):
     """Receives the progress of a conversion.
 
-    `advance` may be called from any thread of the conversion, a few times a second at most. Whatever it raises
-    ends the conversion and reaches the caller unchanged: this is the way to cancel.
+    `advance` may be called from any thread of the conversion, a few times a second at most. Whatever it
+    raises ends the conversion and reaches the caller unchanged: this is the way to cancel.
     """
 
     def advance(self, stage: str, done_bytes: int, total_bytes: int | None) -> None:

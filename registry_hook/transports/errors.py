@@ -1,0 +1,28 @@
+"""Errors of the transports.
+
+::
+
+    TransportError
+    ├── InvalidLocationError   not `oci:DIR[:NAME]`, `oci-archive:FILE[:NAME]` or `docker://REF`
+    ├── InvalidLayoutError     the directory or archive is not an OCI layout we can use
+    └── NoSuchImageError       the layout holds no image of that name, or several and none was named
+
+Wrong content raises the `ContentError`s of `registry_hook.registry.errors`, whatever it is read from;
+registries raise the other errors of that module too.
+"""
+
+
+class TransportError(Exception):
+    """An image cannot be read from, or written to, the place given."""
+
+
+class InvalidLocationError(TransportError):
+    """The text names no place that we know how to use."""
+
+
+class InvalidLayoutError(TransportError):
+    """A directory or archive is not an OCI layout we can use."""
+
+
+class NoSuchImageError(TransportError):
+    """A layout does not hold the image asked for."""

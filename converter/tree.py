@@ -43,8 +43,8 @@ class FileTree:
     - `blob`: which blob (of those the owner of the tree numbers) has the chunks; 0 in a layer's tree.
 
     Besides: `chunk_refs`, indexes into the chunk table of that blob, in file order; `symlink_target`;
-    `xattrs`, pairs of full name and value, sorted by name; `whiteouts`, names that a directory hides of lower layers;
-    `opaque`, directories that hide all of them; `lower_links`.
+    `xattrs`, pairs of full name and value, sorted by name; `whiteouts`, names that a directory hides of lower
+    layers; `opaque`, directories that hide all of them; `lower_links`.
     """
 
     ROOT: Final = 0

@@ -1,0 +1,160 @@
+"""Settings: the only module that reads the environment.
+
+Values come, strongest first, from environment variables `DRAGONHOOK_<SECTION>__<NAME>`, then from a TOML
+file (`--config`, else `DRAGONHOOK_CONFIG`, else `dragonhook.toml` in the working directory if there is one),
+then from the defaults in `settings_sections`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from registry_hook.errors import SettingsError
+from registry_hook.settings_sections import (
+    ConvertSettings,
+    GatewaySection,
+    JobSettings,
+    RegistrySettings,
+    SigningSettings,
+    StoreSettings,
+    WebSettings,
+)
+
+ENVIRONMENT_PREFIX = "DRAGONHOOK_"
+DEFAULT_FILE = "dragonhook.toml"
+CONFIG_VARIABLE = "DRAGONHOOK_CONFIG"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Build it with `load`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    state_dir: Path = Path("/var/lib/dragonhook")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    registry: RegistrySettings
+    web: WebSettings = WebSettings()
+    jobs: JobSettings = JobSettings()
+    convert: ConvertSettings = ConvertSettings()
+    signing: SigningSettings = SigningSettings()
+    store: StoreSettings = StoreSettings()
+    gateway: GatewaySection = GatewaySection()
+
+    @model_validator(mode="after")
+    def _many_machines_share_nothing_generated(self) -> Settings:
+        if not self.jobs.many_machines:
+            return self
+        # Each machine would generate its own, and neither the registry nor a verifier can know several.
+        if self.signing.key_file is None:
+            raise ValueError(
+                "signing.key_file is required with a Postgres job database: every machine must sign with "
+                "the same key, so none is generated"
+            )
+        if self.web.secret() is None:
+            raise ValueError(
+                "web.token or web.token_file is required with a Postgres job database: every machine must "
+                "accept the same token, so none is generated"
+            )
+        return self
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy URL of the job database."""
+        return self.jobs.url() or f"sqlite:///{self.state_dir / 'jobs.sqlite'}"
+
+    @property
+    def spool_dir(self) -> Path:
+        """Where images are converted before anything is uploaded."""
+        return self.state_dir / "spool"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the base class fixes the signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment before file, and no `.env` file: it would depend on the working directory."""
+        return (env_settings, init_settings)
+
+
+def load(config: Path | None = None) -> Settings:
+    """Reads the settings.
+
+    Args:
+        config: the TOML file; without it the one named by `DRAGONHOOK_CONFIG`, else `dragonhook.toml` if it
+            exists.
+
+    Raises:
+        SettingsError: the file cannot be read, or a value is missing, unknown or out of range; one line a
+            problem.
+    """
+    path = config_path(config)
+    try:
+        values = TomlConfigSettingsSource(Settings, toml_file=path)() if path is not None else {}
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"cannot read the settings file {path}: {error}") from error
+    _refuse_unknown_variables()
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        where = str(path) if path is not None else "no settings file"
+        raise SettingsError(f"settings ({where}):\n" + "\n".join(_problems(error))) from error
+
+
+def _refuse_unknown_variables() -> None:
+    # pydantic-settings looks only for the variables it knows, so a misspelt one would be silently without effect.
+    for name in os.environ:
+        section = name.removeprefix(ENVIRONMENT_PREFIX).partition("__")[0].lower()
+        if name.startswith(ENVIRONMENT_PREFIX) and name != CONFIG_VARIABLE:
+            if section not in Settings.model_fields:
+                raise SettingsError(f"the environment variable {name} is not a setting; check the spelling")
+
+
+def config_path(config: Path | None) -> Path | None:
+    """The settings file to read, or None when everything comes from the environment.
+
+    Raises:
+        SettingsError: a file was named and does not exist.
+    """
+    named = config or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
+    if named is None:
+        return Path(DEFAULT_FILE) if Path(DEFAULT_FILE).is_file() else None
+    if not named.is_file():
+        raise SettingsError(f"the settings file {named} does not exist")
+    return named
+
+
+def _problems(error: ValidationError) -> list[str]:
+    lines = []
+    for item in error.errors(include_url=False, include_input=False):
+        path = [str(part) for part in item["loc"]]
+        message = _message(item)
+        if not path:
+            lines.append(f"  {message}")
+            continue
+        variable = ENVIRONMENT_PREFIX + "__".join(part.upper() for part in path)
+        lines.append(f"  {'.'.join(path)}: {message} (environment: {variable})")
+    return lines
+
+
+def _message(item: Any) -> str:
+    if item["type"] == "missing":
+        return "is required"
+    if item["type"] == "extra_forbidden":
+        return "is not a setting; check the spelling"
+    return str(item["msg"]).removeprefix("Value error, ")

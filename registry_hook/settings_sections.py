@@ -1,0 +1,220 @@
+"""The tables of the settings file, one class a table.
+
+Each secret can be given as a file instead (`token_file` for `token`), which keeps it out of process listings
+and of an engine's `inspect`. Unknown names are refused: a misspelt security setting must not be silently off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from registry_hook.errors import SettingsError
+
+_Section = TypeVar("_Section", bound="Section")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A TCP address to listen on."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """Reads `host:port` or `[ipv6]:port`.
+
+    Raises:
+        ValueError: no port, or one outside 0 to 65535.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535 or not host:
+        raise ValueError(f"{text!r} is not an address like 127.0.0.1:8088")
+    return Address(host.removeprefix("[").removesuffix("]"), int(port))
+
+
+def _checked_address(text: str) -> str:
+    parse_address(text)
+    return text
+
+
+def _http_url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError(f"{text!r} is not a URL like https://registry.example")
+    return text.rstrip("/")
+
+
+ListenAddress = Annotated[str, AfterValidator(_checked_address)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+
+
+class Section(BaseModel):
+    """A table of the settings file; unknown names are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RegistrySettings(Section):
+    """The registry that is watched and written to."""
+
+    url: HttpUrl
+    username: str | None = None
+    password: SecretStr | None = None
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    docker_config: Path | None = None
+    timeout_s: Annotated[float, Field(gt=0)] = 30.0
+
+    @model_validator(mode="after")
+    def _one_password(self) -> RegistrySettings:
+        return _only_one(self, "password")
+
+    def secret(self) -> str | None:
+        """The password, from wherever it was given."""
+        return secret_value(self.password, self.password_file)
+
+
+class WebSettings(Section):
+    """The listener for notifications and the API."""
+
+    listen: ListenAddress = "127.0.0.1:8088"
+    token: SecretStr | None = None
+    token_file: Path | None = None
+    read_token: SecretStr | None = None
+    read_token_file: Path | None = None
+    threads: Annotated[int, Field(ge=1, le=64)] = 8
+
+    @model_validator(mode="after")
+    def _one_token(self) -> WebSettings:
+        return _only_one(_only_one(self, "token"), "read_token")
+
+    def secret(self) -> str | None:
+        """The token that notifications must carry, unless it is to be generated."""
+        return secret_value(self.token, self.token_file)
+
+    def read_secret(self) -> str | None:
+        """The token that readers of the API must carry; None leaves reading open."""
+        return secret_value(self.read_token, self.read_token_file)
+
+
+class JobSettings(Section):
+    """Where jobs are kept and how many run at a time."""
+
+    database: SecretStr | None = None
+    database_file: Path | None = None
+    executor_id: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = None
+    conversions: Annotated[int, Field(ge=1, le=256)] = 2
+    publications: Annotated[int, Field(ge=1, le=256)] = 16
+    sweep_interval_s: Annotated[float, Field(ge=10)] = 3600.0
+    poll_interval_s: Annotated[float, Field(ge=0.01, le=10)] = 0.2
+    retry_bound_s: Annotated[float, Field(ge=0)] = 6 * 3600.0
+    drain_s: Annotated[float, Field(ge=0)] = 30.0
+
+    @model_validator(mode="after")
+    def _known_database(self) -> JobSettings:
+        _only_one(self, "database")
+        if not (self.url() or "sqlite:///").startswith(("postgresql://", "sqlite:///")):
+            raise ValueError("database is not a postgresql:// or sqlite:/// URL")
+        return self
+
+    def url(self) -> str | None:
+        """The URL of the job database, from wherever it was given; it may hold a password."""
+        return secret_value(self.database, self.database_file)
+
+    @property
+    def many_machines(self) -> bool:
+        """Whether other machines may share these jobs."""
+        return (self.url() or "").startswith("postgresql://")
+
+
+class ConvertSettings(Section):
+    """How layers are written. Everything here but `threads` changes the digests of converted images."""
+
+    compressor: Literal["zstd", "none"] = "zstd"
+    level: Annotated[int, Field(ge=1, le=22)] = 3
+    kernel_mountable: bool = False
+    threads: Annotated[int, Field(ge=0, le=256)] = 0
+
+
+class SigningSettings(Section):
+    """The key that vouches for converted images: ECDSA P-256, generated at the first start unless given."""
+
+    key_file: Path | None = None
+    password: SecretStr | None = None
+    password_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_password(self) -> SigningSettings:
+        return _only_one(self, "password")
+
+    def secret(self) -> str | None:
+        """The password of the key file, from wherever it was given."""
+        return secret_value(self.password, self.password_file)
+
+
+class StoreSettings(Section):
+    """Where converted blobs rest: a directory, or a bucket of an S3 server."""
+
+    kind: Literal["directory", "s3"] = "directory"
+    path: Path | None = None
+    bucket: str | None = None
+    prefix: str = ""
+    endpoint_url: HttpUrl | None = None
+    region: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: SecretStr | None = None
+    secret_access_key_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> StoreSettings:
+        if self.kind == "s3" and not self.bucket:
+            raise ValueError("kind s3 needs a bucket")
+        return _only_one(self, "secret_access_key")
+
+    def secret(self) -> str | None:
+        """The S3 secret, from wherever it was given."""
+        return secret_value(self.secret_access_key, self.secret_access_key_file)
+
+
+class GatewaySection(Section):
+    """The target of the registry's `redirect` middleware."""
+
+    enabled: bool = True
+    listen: ListenAddress = "127.0.0.1:8089"
+    origin: str | None = None
+    closed_network: bool = False
+
+
+def read_secret_file(path: Path) -> str:
+    """The first line of a secret file.
+
+    Raises:
+        SettingsError: unreadable, or empty.
+    """
+    try:
+        secret = path.read_text().partition("\n")[0].strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot read the secret file {path}: {error}") from error
+    if not secret:
+        raise SettingsError(f"the secret file {path} is empty")
+    return secret
+
+
+def secret_value(value: SecretStr | None, file: Path | None) -> str | None:
+    """A secret from a file, else from the value itself."""
+    if file is not None:
+        return read_secret_file(file)
+    return value.get_secret_value() if value is not None else None
+
+
+def _only_one(section: _Section, name: str) -> _Section:
+    if getattr(section, name) is not None and getattr(section, f"{name}_file") is not None:
+        raise ValueError(f"set {name} or {name}_file, not both")
+    return section

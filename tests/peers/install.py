@@ -1,9 +1,9 @@
 """Installs the real programs that tests run against: `python3 -m tests.peers.install GROUP...`.
 
 Needs only Python's standard library, because it runs before there is a virtual environment. Takes everything
-from package registries through their ordinary clients (apt-get, go, cargo), installs only what is missing, and
-shows how long each step took. A program is built in a temporary directory and renamed into the cache when it is
-complete, so an interrupted run leaves nothing half-installed.
+from package registries through their ordinary clients (apt-get, go, cargo), installs only what is
+missing, and shows how long each step took. A program is built in a temporary directory and renamed into
+the cache when it is complete, so an interrupted run leaves nothing half-installed.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ def build_go(peer: BuiltPeer, scratch: Path) -> None:
         raise InstallError(f"{peer.name} needs the Go toolchain, version 1.26 or newer, on PATH as `go`")
     run(
         f"{peer.name} {peer.version} (go install)",
-        ["go", "install", "-trimpath", "-ldflags=-s -w", f"{peer.source}@v{peer.version}"],
+        ["go", "install", "-v", "-trimpath", "-ldflags=-s -w", f"{peer.source}@v{peer.version}"],
         scratch / "log",
         {"GOBIN": str(scratch / "bin"), "CGO_ENABLED": "0"},
     )

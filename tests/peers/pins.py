@@ -1,9 +1,9 @@
 """The one table of real programs that tests run against: where each comes from, and in which version.
 
 Debian packages are pinned by upstream version, because Debian replaces the revision behind it with every
-security fix and serves only the newest. Go and Rust programs are built from their package registries at an exact
-version and live in a cache directory of ours, one directory for each version, so that two checkouts with
-different pins share it.
+security fix and serves only the newest. Go and Rust programs are built from their package registries at an
+exact version and live in a cache directory of ours, one directory for each version, so that two checkouts
+with different pins share it.
 """
 
 from __future__ import annotations

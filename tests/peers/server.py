@@ -1,0 +1,149 @@
+"""A real server as a child process on a loopback port of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+import httpx
+
+from tests.peers.programs import ProgramError
+
+LOOPBACK = "127.0.0.1"
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 15.0
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on.
+
+    Taken from below the kernel's range for outgoing connections (32768 and up), which could otherwise
+    take the port of a server while it is being restarted.
+    """
+    for port in random.sample(range(20000, 32000), 200):
+        if _is_free(port):
+            return port
+    raise ProgramError("no free port between 20000 and 32000")
+
+
+def _is_free(port: int) -> bool:
+    with contextlib.closing(socket.socket()) as probe:
+        # Connections of a former server that are only waiting for their end do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
+
+
+class Server:
+    """A program that serves HTTP until it is stopped.
+
+    Args:
+        command: program and arguments; it must listen on `port`.
+        port: loopback port.
+        log: file that gets its output, and keeps it over restarts.
+        ready_path: path to ask for; any answer below 500 means that it serves.
+        environ: variables to add to the environment.
+        scheme: http or https (whose certificate the readiness check does not verify).
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        port: int,
+        log: Path,
+        ready_path: str = "/",
+        environ: Mapping[str, str] | None = None,
+        scheme: str = "http",
+    ) -> None:
+        self._command = list(command)
+        self._environ = {**os.environ, **(environ or {})}
+        self._ready_path = ready_path
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = port
+        self.log = log
+        self.host = f"{LOOPBACK}:{port}"
+        self.url = f"{scheme}://{self.host}"
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running server."""
+        if self._process is None:
+            raise ProgramError(f"{self._command[0]} is not running")
+        return self._process.pid
+
+    def start(self, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Starts the server and waits until it answers.
+
+        Raises:
+            ProgramError: the port is in use, or the server ended or did not answer in time; the message has
+                the end of its log.
+        """
+        if not _is_free(self.port):  # Else the readiness check would be answered by somebody else.
+            raise ProgramError(f"{self._command[0]} cannot start: port {self.port} is in use")
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command, env=self._environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+        deadline = time.monotonic() + timeout_s
+        while not self.is_ready():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise ProgramError(f"{self._command[0]} did not start:\n{self.log_text()[-4000:]}")
+            time.sleep(0.02)
+
+    def is_ready(self) -> bool:
+        """Whether it answers now."""
+        try:
+            answer = httpx.get(f"{self.url}{self._ready_path}", timeout=2, verify=False, trust_env=False)
+        except httpx.HTTPError:
+            return False
+        return answer.status_code < 500
+
+    def is_running(self) -> bool:
+        """Whether the process is there."""
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        """Ends it in order (SIGTERM), by force when that takes too long; does nothing when it is not up."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._process = None
+
+    def kill(self) -> None:
+        """Ends it at once (SIGKILL), as a crash would. Does nothing if it is not running."""
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
+    def restart(self) -> None:
+        """Stops and starts it, on the same port with the same storage."""
+        self.stop()
+        self.start()
+
+    def log_text(self) -> str:
+        """What it has printed, over all its starts."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

@@ -1,0 +1,63 @@
+# Every target works from a fresh clone on Debian 12 (as root, or with the packages it names installed already).
+# `make` alone lists them.
+
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.complete
+PEERS := $(PYTHON) -m tests.peers.install
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test interop lint check bench peers peers-demo peers-debian peers-go peers-rust constraints
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make .venv with .venv/bin/dragonhook (a second run does nothing)
+
+$(READY): pyproject.toml docker/constraints.txt
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	  echo "setup: Python or its venv module is missing; asking apt-get for it"; \
+	  apt-get update -q && apt-get install -y -q --no-install-recommends python3 python3-venv; }
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("setup: Python 3.11 or newer is needed")'
+	@echo "setup: installing the Python packages of docker/constraints.txt (half a minute, most of it downloads)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install -q --disable-pip-version-check -c docker/constraints.txt -e '.[dev,postgres]'
+	@touch $@
+
+demo: setup peers-demo ## push a real image and watch it become a signed, lazily mountable one (KEEP=1 leaves it up)
+	@$(VENV)/bin/python -m tests.demo
+
+test: setup peers-debian peers-go ## all tests but those that need the Rust peers
+	$(VENV)/bin/pytest -m "not interop"
+
+interop: setup peers-debian peers-go peers-rust ## the tests against nydusd and nydus-image
+	$(VENV)/bin/pytest -m interop
+
+lint: setup ## format, lint and strict types
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+check: lint ## the fast gate before a commit: lint, and the tests that need no root, network or peer
+	$(VENV)/bin/pytest -q -m "not peers and not interop and not root"
+
+bench: setup peers-demo ## measure the speed of a conversion
+	@$(VENV)/bin/python -m tests.benchmarks
+
+peers: peers-debian peers-go peers-rust ## install every real program that tests run against, if missing
+
+peers-demo: ## … those of Debian that `make demo` needs
+	@$(PEERS) demo-debian
+
+peers-debian: ## … all of Debian
+	@$(PEERS) debian
+
+peers-go: ## … the Go programs (about 7 minutes the first time)
+	@$(PEERS) go
+
+peers-rust: ## … the Rust programs (about 9 minutes the first time)
+	@$(PEERS) rust
+
+constraints: setup ## write docker/constraints.txt anew from what .venv has
+	@{ echo '# Exact versions of everything that is installed; written by `make constraints`.'; \
+	   $(VENV)/bin/pip freeze --disable-pip-version-check --exclude-editable; } > docker/constraints.txt

@@ -6,6 +6,7 @@
     ├── StoreError
     │   ├── BlobNotFoundError        nothing is stored under the digest: look elsewhere
     │   ├── BlobRangeError           the range leaves the blob: a mistake of the caller
+    │   ├── SourceUnreadableError    the file to be stored is gone or unreadable: make it again
     │   ├── DigestMismatchError      the bytes given are not those the digest names: reject them
     │   ├── CorruptBlobError         the bytes stored are not those the digest names: alert
     │   ├── StoreConfigurationError  refused until a human changes settings or permissions: alert
@@ -29,6 +30,10 @@ class BlobNotFoundError(StoreError):
 
 class BlobRangeError(StoreError):
     """The range asked for begins or ends outside the blob."""
+
+
+class SourceUnreadableError(StoreError):
+    """The local file to be stored cannot be read."""
 
 
 class DigestMismatchError(StoreError):

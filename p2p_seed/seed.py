@@ -1,7 +1,7 @@
 """Seeds the blobs of an image, and reports honestly what is seeded and what is not.
 
-Seeding never holds back a tag (design decision 6): the caller publishes first, and what this reports as not seeded
-is tried again later.
+Seeding never holds back a tag (design decision 6): the caller publishes first, and what this reports as not
+seeded is tried again later.
 """
 
 from __future__ import annotations

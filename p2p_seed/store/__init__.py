@@ -1,5 +1,8 @@
 """Where finished blobs rest: one contract, a local directory by default, S3 for many machines."""
 
+from p2p_seed.store.directory import DirectoryStore
+from p2p_seed.store.location import open_store
 from p2p_seed.store.protocol import PIECE_BYTES, BlobReader, BlobStore
+from p2p_seed.store.s3_access import S3Access
 
-__all__ = ["PIECE_BYTES", "BlobReader", "BlobStore"]
+__all__ = ["PIECE_BYTES", "BlobReader", "BlobStore", "DirectoryStore", "S3Access", "open_store"]

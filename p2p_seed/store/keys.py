@@ -1,8 +1,8 @@
 """Where a blob lies: Distribution's own layout (design decision 13).
 
-`docker/registry/v2/blobs/sha256/<first 2 hex>/<64 hex>/data`, from `registry/storage/paths.go` of Distribution
-2.8 and 3.1. A registry and Dragonhook can so share one bucket or directory, and a registry's storage can be read
-by the same classes as our own store.
+`docker/registry/v2/blobs/sha256/<first 2 hex>/<64 hex>/data`, from `registry/storage/paths.go` of
+Distribution 2.8 and 3.1. A registry and Dragonhook can so share one bucket or directory, and a registry's
+storage can be read by the same classes as our own store.
 """
 
 from __future__ import annotations

@@ -11,10 +11,13 @@ Rules that hold for all of them, and that `tests/p2p_seed/store/` checks for eac
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from converter.oci import Digest
+
+PIECE_BYTES: Final = 1024 * 1024
 
 
 class BlobReader(Protocol):
@@ -75,21 +78,22 @@ class BlobStore(BlobReader, Protocol):
     def put(self, digest: Digest, source: Path) -> bool:
         """Stores the content of `source`, unless the blob is there already.
 
-        The content is hashed before it becomes visible. When the call returns, whatever it returns, the blob is
-        as durable as the store makes anything.
+        The content is hashed before it becomes visible. When the call returns, whatever it returns, the blob
+        is as durable as the store makes anything.
 
         Args:
             digest: what the content must hash to.
             source: an ordinary file. It is not hashed if a blob of its length is stored under the digest.
 
         Returns:
-            True if this call stored it; False if it was there. After a lost answer of a remote store, False may
-            also mean that an earlier attempt of this very call stored it.
+            True if this call stored it; False if it was there. After a lost answer of a remote store, False
+            may also mean that an earlier attempt of this very call stored it.
 
         Raises:
             DigestMismatchError: the content has another digest; nothing was stored.
             CorruptBlobError: something of another length is stored under the digest.
-            StoreUnavailableError: the store failed, or `source` could not be read; nothing half-written is visible.
+            SourceUnreadableError: `source` cannot be read.
+            StoreUnavailableError: the store failed; nothing half-written is visible.
             StoreConfigurationError: the store refuses to be written.
         """
         ...
@@ -103,5 +107,18 @@ class BlobStore(BlobReader, Protocol):
         """
         ...
 
+    def remove_leftovers(self, before: datetime) -> int:
+        """Removes what puts that were killed have left behind; nothing of it was ever visible.
 
-PIECE_BYTES = 1024 * 1024
+        Args:
+            before: with a time zone. Where a store cannot tell a killed put from a running one, it spares
+                what was begun after this.
+
+        Returns:
+            How many leftovers were removed.
+
+        Raises:
+            StoreUnavailableError: the store failed, possibly after removing some.
+            StoreConfigurationError: the store refuses.
+        """
+        ...

@@ -52,10 +52,10 @@ peers-demo: ## … those of Debian that `make demo` needs
 peers-debian: ## … all of Debian
 	@$(PEERS) debian
 
-peers-go: ## … the Go programs (about 7 minutes the first time)
+peers-go: ## … the Go programs (about 6 minutes the first time)
 	@$(PEERS) go
 
-peers-rust: ## … the Rust programs (about 9 minutes the first time)
+peers-rust: ## … the Rust programs (about 4 minutes the first time)
 	@$(PEERS) rust
 
 constraints: setup ## write docker/constraints.txt anew from what .venv has

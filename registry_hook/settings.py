@@ -117,12 +117,12 @@ def load(config: Path | None = None) -> Settings:
 
 
 def _refuse_unknown_variables() -> None:
-    # pydantic-settings looks only for the variables it knows, so a misspelt one would be silently without effect.
+    # pydantic-settings looks only for the variables it knows, so a misspelt one would silently do nothing.
     for name in os.environ:
         section = name.removeprefix(ENVIRONMENT_PREFIX).partition("__")[0].lower()
-        if name.startswith(ENVIRONMENT_PREFIX) and name != CONFIG_VARIABLE:
-            if section not in Settings.model_fields:
-                raise SettingsError(f"the environment variable {name} is not a setting; check the spelling")
+        ours = name.startswith(ENVIRONMENT_PREFIX) and name != CONFIG_VARIABLE
+        if ours and section not in Settings.model_fields:
+            raise SettingsError(f"the environment variable {name} is not a setting; check the spelling")
 
 
 def config_path(config: Path | None) -> Path | None:

@@ -1,0 +1,74 @@
+"""Locks that all workers of one job database share, and that die with the process that holds them.
+
+Two things need one: moving a tag, and rewriting a fallback referrers index. Neither has a precondition that
+Distribution would check (it has no If-Match on manifests). With SQLite all workers are threads of one
+machine, so a file lock does; with Postgres a session advisory lock does. Both are freed by the operating
+system or the server when their holder is killed, so there is no lease to expire.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Final, Protocol
+
+import sqlalchemy as sa
+
+# Lock files, shared by hash. Two names that meet in one file only wait for each other without need.
+_STRIPES: Final = 256
+
+
+class Locks(Protocol):
+    """Mutual exclusion by name. Not reentrant, and no thread may hold two at a time."""
+
+    def hold(self, repository: str, tag: str) -> AbstractContextManager[None]:
+        """Waits for the lock of a tag and holds it."""
+        ...
+
+
+class FileLocks:
+    """Locks for one machine: `flock` on files of a local directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def hold(self, repository: str, tag: str) -> Iterator[None]:
+        """Waits for the lock of a tag and holds it."""
+        path = self._directory / f"{_number(repository, tag) % _STRIPES:03d}"
+        # A new open file each time: flock belongs to the open file, so threads exclude each other too.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+class PostgresLocks:
+    """Locks for many machines: session advisory locks, each on a connection of its own."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    @contextmanager
+    def hold(self, repository: str, tag: str) -> Iterator[None]:
+        """Waits for the lock of a tag and holds it."""
+        number = _number(repository, tag)
+        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(sa.text("SELECT pg_advisory_lock(:n)"), {"n": number})
+            try:
+                yield
+            finally:
+                connection.execute(sa.text("SELECT pg_advisory_unlock(:n)"), {"n": number})
+
+
+def _number(repository: str, tag: str) -> int:
+    """A signed 64-bit number for a name, as advisory locks want it."""
+    digest = hashlib.sha256(f"tag\0{repository}\0{tag}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)

@@ -34,13 +34,14 @@ MAX_RECORDS: Final = 1 << 24  # 640 MiB of list; one record for each MiB of a 16
 
 HEADER: Final = struct.Struct(">4sHHIIQQ32s")
 RECORD: Final = np.dtype([("length", ">u4"), ("kind", "u1"), ("zero", "u1", (3,)), ("sha256", "V32")])
+_RECORD_STRUCT: Final = struct.Struct(">IB3x32s")
 HEADER_SIZE: Final = 64
 RECORD_SIZE: Final = 40
 MAGIC: Final = b"NYCL"
 VERSION: Final = 1
 HASH_SHA256: Final = 1
 
-if HEADER.size != HEADER_SIZE or RECORD.itemsize != RECORD_SIZE:
+if HEADER.size != HEADER_SIZE or not RECORD.itemsize == _RECORD_STRUCT.size == RECORD_SIZE:
     raise AssertionError("the struct definitions do not have the sizes of the format")
 
 
@@ -98,7 +99,14 @@ class ChunkListWriter:
         Raises:
             InvalidChunkListError: a length outside 1…16 MiB, or a hash that is not 32 bytes.
         """
-        self.add_many([segment.length], segment.kind, segment.sha256)
+        length, kind, sha256 = segment
+        if not 0 < length <= MAX_RECORD_LENGTH or len(sha256) != 32:
+            raise InvalidChunkListError(
+                f"a segment of {length} bytes with a hash of {len(sha256)} bytes:"
+                f" 1…{MAX_RECORD_LENGTH} and 32 are possible"
+            )
+        self._records += _RECORD_STRUCT.pack(length, kind, sha256)
+        self._blob_size += length
 
     def add_many(
         self, lengths: npt.ArrayLike, kind: SegmentKind, sha256s: bytes | bytearray | memoryview

@@ -15,8 +15,11 @@ from __future__ import annotations
 import stat
 from array import array
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Final, NamedTuple
 
+WHITEOUT_PREFIX: Final = b".wh."
+WHITEOUT_OPAQUE: Final = b".wh..wh..opq"
 IMPLICIT_DIRECTORY_MODE: Final = stat.S_IFDIR | 0o755  # what containerd gives it: archive/tar.go, mkparent
 
 
@@ -171,6 +174,22 @@ class FileTree:
     def hide(self, directory: int, name: bytes) -> None:
         """Records a whiteout: `name` of the layers below is not there."""
         self.whiteouts.setdefault(directory, set()).add(name)
+
+    def with_whiteout_files(self) -> FileTree:
+        """The tree with each whiteout as the empty file that stands for it in a tar (OCI layer.md).
+
+        Returns:
+            This tree if it has no whiteouts, else a new one that shares nothing that may change.
+        """
+        if not self.whiteouts and not self.opaque:
+            return self
+        copy = deepcopy(self)
+        for directory, names in self.whiteouts.items():
+            for name in names:
+                copy.link(directory, WHITEOUT_PREFIX + name, copy.add_inode(mode=stat.S_IFREG))
+        for directory in self.opaque:
+            copy.link(directory, WHITEOUT_OPAQUE, copy.add_inode(mode=stat.S_IFREG))
+        return copy
 
     def walk(self) -> Iterator[tuple[int, bytes, int]]:
         """Every name as (directory, name, inode): the names of a directory sorted, then its subdirectories.

@@ -1,54 +1,90 @@
-"""Writes bootstraps."""
+"""Writes bootstraps (§3).
+
+Everything is placed first, in columns, and then written into one buffer. Only the placement and what few
+files have (symlinks, xattrs) go file by file.
+"""
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from converter.rafs.layout import BlobFeature, Compressor
+import numpy as np
+
+from converter.rafs.blobs import BlobInfo, check_blobs, device_slots
+from converter.rafs.chunks import chunk_formats, collect_references, encode_chunk_table, encode_indexes
+from converter.rafs.inodes import InodeWriter
+from converter.rafs.layout import (
+    BLOB_RECORD_SIZE,
+    BLOCK_SIZE,
+    CHUNK_RECORD,
+    COMPRESSOR_FLAG,
+    DEVICE_SLOT_SIZE,
+    DEVICE_TABLE_OFFSET,
+    EXTENDED_SUPERBLOCK_OFFSET,
+    ROOT_NID,
+    SUPERBLOCK_OFFSET,
+    BlobFeature,
+    Compressor,
+    SuperFlag,
+    round_up,
+)
+from converter.rafs.listing import fill_blocks, list_names
+from converter.rafs.nodes import order_nodes
+from converter.rafs.placement import place
+from converter.rafs.records import ExtendedSuperBlock, SuperBlock
 from converter.tree import FileTree
 
 
-class ChunkColumns(Protocol):
-    """Chunks of a blob in the order of their indexes, as the writer of the blob recorded them."""
-
-    @property
-    def digests(self) -> bytes | bytearray:
-        """32 bytes each: BLAKE3-256 of the uncompressed chunk."""
-
-    @property
-    def uncompressed_size(self) -> array[int]:
-        """Bytes of each uncompressed chunk."""
-
-    @property
-    def compressed_size(self) -> array[int]:
-        """Bytes of each stored chunk; equal to the uncompressed size if it is stored as it is."""
-
-    @property
-    def uncompressed_offset(self) -> array[int]:
-        """Where each chunk lies in the blob's uncompressed address space."""
-
-    @property
-    def compressed_offset(self) -> array[int]:
-        """Where each chunk lies in the blob."""
-
-
 @dataclass(frozen=True, slots=True)
-class BlobInfo:
-    """What a bootstrap says about a data blob (§3.6)."""
+class Sections:
+    """Where the parts of a bootstrap begin, in bytes (§3.1)."""
 
-    blob_id: str  # 64 hexadecimal digits, or UNKNOWN_BLOB_ID
-    compressor: Compressor
-    features: BlobFeature
-    compressed_size: int  # of what lies before the inlined bootstrap
-    uncompressed_size: int  # of the uncompressed address space, a multiple of 4096
-    ci_compressor: Compressor
-    ci_offset: int
-    ci_compressed_size: int
-    ci_uncompressed_size: int
-    chunks: ChunkColumns
+    blob_count: int
+    metadata_size: int  # from the gap before the root inode to the end of the last inode's data
+    chunk_count: int
+
+    @property
+    def blob_table(self) -> int:
+        """The blob table; 4096 even if it is empty."""
+        return round_up(DEVICE_TABLE_OFFSET + self.blob_count * DEVICE_SLOT_SIZE, BLOCK_SIZE)
+
+    @property
+    def blob_table_size(self) -> int:
+        """Bytes of the blob table."""
+        return self.blob_count * BLOB_RECORD_SIZE
+
+    @property
+    def prefetch_table(self) -> int:
+        """The prefetch table, or 0: without blobs there is nothing to fetch."""
+        return self.blob_table + self.blob_table_size if self.blob_count else 0
+
+    @property
+    def prefetch_table_size(self) -> int:
+        """Bytes of the prefetch table, which has the root as its only entry."""
+        return 4 if self.blob_count else 0
+
+    @property
+    def metadata(self) -> int:
+        """The gap before the root inode. Without blobs that is the superblock's own block."""
+        if not self.blob_count:
+            return 0
+        return round_up(self.prefetch_table + self.prefetch_table_size, BLOCK_SIZE)
+
+    @property
+    def chunk_table(self) -> int:
+        """The chunk table."""
+        return round_up(self.metadata + self.metadata_size, BLOCK_SIZE)
+
+    @property
+    def chunk_table_size(self) -> int:
+        """Bytes of the chunk table."""
+        return self.chunk_count * CHUNK_RECORD.itemsize
+
+    @property
+    def end(self) -> int:
+        """Bytes of the bootstrap."""
+        return round_up(self.chunk_table + self.chunk_table_size, BLOCK_SIZE)
 
 
 def encode_bootstrap(
@@ -56,9 +92,9 @@ def encode_bootstrap(
 ) -> memoryview:
     """Lays a tree out as a bootstrap.
 
-    For the bootstrap inside a layer blob pass that one blob (none if it has no chunks). There, whiteouts become
-    empty files named `.wh.*` as the reference builder writes them (§4.3), and links to lower layers are left
-    out.
+    For the bootstrap inside a layer blob pass that one blob (none if it has no chunks). Whiteouts become
+    empty files named `.wh.*`, as the reference builder writes them there (§4.3); links to lower layers are
+    left out.
 
     Args:
         tree: the tree; `blob` of each regular file is an index into `blobs`.
@@ -71,5 +107,74 @@ def encode_bootstrap(
 
     Raises:
         LimitExceededError: something does not fit into the format.
+        ValueError: tree and blobs contradict each other.
     """
-    raise NotImplementedError
+    check_blobs(blobs)
+    tree = tree.with_whiteout_files()
+    listing = list_names(tree)
+    directories = fill_blocks(listing)
+    nodes = order_nodes(tree, listing, directories.size, chunk_size)
+    head_sizes = nodes.head_sizes()
+    placement = place(zip(nodes.shape.tolist(), head_sizes.tolist(), nodes.data_size.tolist(), strict=True))
+    references = collect_references(tree, nodes, blobs)
+    chunk_table = encode_chunk_table(references, blobs, chunk_size)
+    sections = Sections(len(blobs), placement.end, len(chunk_table))
+
+    out = np.zeros(sections.end, np.uint8)
+    flags = _flags(blobs, compressor) | (SuperFlag.HAS_XATTR if nodes.xattrs else 0)
+    names = int(np.count_nonzero(~listing.entry_is_dot)) + 1
+    _write_head(out.data, sections, blobs, flags, names, chunk_size)
+    metadata = out[sections.metadata : sections.metadata + round_up(placement.end, BLOCK_SIZE)]
+    writer = InodeWriter(metadata, sections.metadata, tree, nodes, placement)
+    writer.write_inodes(chunk_formats(tree, nodes, references, chunk_size))
+    writer.write_chunk_indexes(references, encode_indexes(references))
+    writer.write_symlinks()
+    writer.write_directories(listing, directories)
+    end = sections.chunk_table + sections.chunk_table_size
+    out[sections.chunk_table : end] = chunk_table.view(np.uint8)
+    return out.data
+
+
+def _flags(blobs: Sequence[BlobInfo], compressor: Compressor) -> SuperFlag:
+    flags = (
+        COMPRESSOR_FLAG[compressor]
+        | SuperFlag.DIGEST_BLAKE3
+        | SuperFlag.EXPLICIT_UID_GID
+        | SuperFlag.NOT_ENCRYPTED
+    )
+    if all(blob.features & BlobFeature.INLINED_CHUNK_DIGEST for blob in blobs):
+        flags |= SuperFlag.INLINED_CHUNK_DIGEST
+    return flags
+
+
+def _write_head(
+    out: memoryview, sections: Sections, blobs: Sequence[BlobInfo], flags: int, names: int, chunk_size: int
+) -> None:
+    """Writes superblocks, device table, blob table and prefetch table."""
+
+    def write(offset: int, data: bytes) -> None:
+        out[offset : offset + len(data)] = data
+
+    super_block = SuperBlock(
+        inodes=names,
+        blocks=sum(blob.blocks for blob in blobs),
+        meta_block=sections.metadata // BLOCK_SIZE,
+        devices=len(blobs),
+    )
+    write(SUPERBLOCK_OFFSET, super_block.encode())
+    extended = ExtendedSuperBlock(
+        flags=flags,
+        blob_table_offset=sections.blob_table,
+        blob_table_size=sections.blob_table_size,
+        chunk_size=chunk_size,
+        chunk_table_offset=sections.chunk_table,
+        chunk_table_size=sections.chunk_table_size,
+        prefetch_table_offset=sections.prefetch_table,
+        prefetch_table_size=sections.prefetch_table_size,
+    )
+    write(EXTENDED_SUPERBLOCK_OFFSET, extended.encode())
+    for index, (blob, slot) in enumerate(zip(blobs, device_slots(blobs, sections.end), strict=True)):
+        write(DEVICE_TABLE_OFFSET + index * DEVICE_SLOT_SIZE, slot.encode())
+        write(sections.blob_table + index * BLOB_RECORD_SIZE, blob.record(index, chunk_size).encode())
+    if sections.prefetch_table_size:
+        write(sections.prefetch_table, ROOT_NID.to_bytes(sections.prefetch_table_size, "little"))

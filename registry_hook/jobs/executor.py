@@ -23,8 +23,7 @@ _MAX_SLOTS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A claimed identity. The lock lives as long as the open file, so the slot is kept until the process
-    ends.
+    """A claimed identity, kept until the process ends and closes the file.
 
     Args:
         executor_id: the identity.
@@ -63,17 +62,6 @@ def claim_slot(directory: Path, *, only_one: bool, executor_id: str | None = Non
             "(set jobs.database to a postgresql:// URL for more)"
         )
     raise SettingsError(f"all worker identities in {directory} are taken")
-
-
-def worker_is_alive(directory: Path) -> bool:
-    """Whether a worker of this machine holds one of the identities."""
-    for path in directory.glob("*"):
-        with path.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-    return False
 
 
 def _kept_id(descriptor: int) -> str:

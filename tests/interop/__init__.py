@@ -1,0 +1,1 @@
+"""Our conversions held against the real readers, and the truth they are held against."""

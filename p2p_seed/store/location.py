@@ -36,7 +36,7 @@ def open_store(location: str, s3: S3Access | None = None, create: bool = False) 
         bucket, _, prefix = location.removeprefix("s3://").partition("/")
         if not bucket:
             raise StoreConfigurationError(f"{location!r} names no bucket, as in s3://bucket/prefix")
-        # Importing boto3 takes a third of a second, and most installations never need it.
+        # Importing boto3 takes 0.2 s, and many installations never need it.
         from p2p_seed.store.s3 import S3Store
 
         return S3Store(bucket, prefix, s3 or S3Access())

@@ -7,6 +7,7 @@ around an S3 store should repeat them once more.
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -38,8 +39,13 @@ def make_client(access: S3Access) -> S3Client:
     """
     if (access.access_key is None) != (access.secret_key is None):
         raise StoreConfigurationError("S3 needs both access key and secret key, or neither of them")
-    if access.ca_bundle is not None and not access.ca_bundle.is_file():
-        raise StoreConfigurationError(f"the CA file for S3 is missing: {access.ca_bundle}")
+    if access.ca_bundle is not None:
+        try:
+            ssl.create_default_context(cafile=access.ca_bundle)
+        except OSError as error:
+            raise StoreConfigurationError(
+                f"cannot use the CA file {access.ca_bundle} for S3: {error}"
+            ) from error
     config = Config(
         signature_version="s3v4",
         s3={"addressing_style": "path" if access.path_style else "virtual"},

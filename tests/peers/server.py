@@ -92,8 +92,10 @@ class Server:
             raise ProgramError(f"{self._command[0]} cannot start: port {self.port} is in use")
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
-                self._command, env=self._environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output
-            )
+                self._command, env=self._environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                # Ctrl-C is for whoever started the server, which then ends it in order.
+                start_new_session=True,
+            )  # fmt: skip
         deadline = time.monotonic() + timeout_s
         while not self.is_ready():
             if self._process.poll() is not None or time.monotonic() > deadline:

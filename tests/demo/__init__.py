@@ -1,0 +1,1 @@
+"""`make demo`: the main job of the project, on real parts, in front of one's eyes."""

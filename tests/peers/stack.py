@@ -1,0 +1,124 @@
+"""A registry and `dragonhook serve` wired together as a user would: notifications one way, redirects the other."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from tests.peers.programs import ProgramError
+from tests.peers.registries import Notifications, Registry, RegistryKind, RegistryOptions
+from tests.peers.server import LOOPBACK, START_TIMEOUT_S, Server, free_port
+
+Settings = Mapping[str, Mapping[str, object]]
+COMMAND = Path(sys.executable).parent / "dragonhook"
+
+
+class Service(Server):
+    """`dragonhook serve` with a settings file of its own.
+
+    Args:
+        directory: an empty directory for settings, state and log.
+        settings: the tables of the settings file, beside the ports and the state directory.
+    """
+
+    def __init__(self, directory: Path, settings: Settings) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        web, gateway = free_port(), free_port()
+        self.state = directory / "state"
+        self.config = directory / "dragonhook.toml"
+        self.gateway_url = f"http://{LOOPBACK}:{gateway}"
+        tables: dict[str, dict[str, object]] = {name: dict(table) for name, table in settings.items()}
+        tables.setdefault("web", {})["listen"] = f"{LOOPBACK}:{web}"
+        tables.setdefault("gateway", {})["listen"] = f"{LOOPBACK}:{gateway}"
+        self.config.write_text(f"state_dir = {json.dumps(str(self.state))}\n" + _toml(tables))
+        command = [str(COMMAND), "--config", str(self.config), "serve"]
+        super().__init__(command, web, directory / "service.log", ready_path="/readyz")
+
+    def start(self, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Starts the service and waits until webhook, API and gateway answer."""
+        super().start(timeout_s)
+        deadline = time.monotonic() + timeout_s
+        while not _answers(self.gateway_url):
+            if time.monotonic() > deadline:
+                self.stop()
+                raise ProgramError(f"the gateway did not start:\n{self.log_text()[-4000:]}")
+            time.sleep(0.02)
+
+    def get(self, path: str, **query: str | int) -> Any:
+        """The JSON that the API answers.
+
+        Raises:
+            httpx.HTTPStatusError: the answer is not a success.
+        """
+        answer = httpx.get(f"{self.url}{path}", params=query, timeout=10, trust_env=False)
+        return answer.raise_for_status().json()
+
+
+class Stack:
+    """A registry whose pushes are converted and whose blobs come through the gateway.
+
+    Args:
+        directory: an empty directory.
+        kind: which registry.
+        settings: more tables for the service's settings file.
+    """
+
+    def __init__(
+        self, directory: Path, kind: RegistryKind = RegistryKind.V2, settings: Settings | None = None
+    ) -> None:
+        token = secrets.token_hex(16)
+        port = free_port()
+        storage = directory / "registry" / "storage"
+        tables: dict[str, dict[str, object]] = {name: dict(table) for name, table in (settings or {}).items()}
+        tables.setdefault("registry", {})["url"] = f"http://{LOOPBACK}:{port}"
+        tables.setdefault("web", {})["token"] = token
+        # Without a signature in the redirect the gateway serves whoever reaches it, here only this machine.
+        tables.setdefault("gateway", {}).update(origin=f"filesystem:{storage}", closed_network=True)
+        self.service = Service(directory / "service", tables)
+        notifications = Notifications(f"{self.service.url}/v1/events/distribution", token)
+        options = RegistryOptions(notifications=notifications, redirect_url=self.service.gateway_url)
+        self.registry = Registry(kind, directory / "registry", options, port)
+        self._running = ExitStack()
+
+    def reference(self, name: str) -> str:
+        """`HOST/name` for clients."""
+        return f"{self.registry.host}/{name}"
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            # The service sweeps the registry when it starts, so the registry comes first.
+            stack.enter_context(self.registry)
+            stack.enter_context(self.service)
+            self._running = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._running.close()
+
+    def leave_running(self) -> None:
+        """Makes the end of the context not stop anything."""
+        self._running.pop_all()
+
+
+def _answers(url: str) -> bool:
+    try:
+        httpx.get(url, timeout=2, trust_env=False)
+    except httpx.HTTPError:
+        return False
+    return True
+
+
+def _toml(tables: Settings) -> str:
+    # A JSON string, number or boolean is one of TOML too.
+    lines = []
+    for name, table in tables.items():
+        lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
+    return "\n".join(lines) + "\n"

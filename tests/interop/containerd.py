@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,7 +44,7 @@ class Containerd:
 
     root: Path
 
-    def unpack(self, image: Image, name: str) -> Tree:
+    def unpack(self, image: Image) -> Tree:
         """Imports the image, mounts it read-only by the overlayfs snapshotter, and reads the tree.
 
         Returns:
@@ -53,11 +54,10 @@ class Containerd:
         Raises:
             UnpackRefusedError: containerd refuses a layer.
         """
-        archive = self.root / f"{name}.tar"
-        reference = f"localhost/{name}:latest"
+        target = Path(tempfile.mkdtemp(prefix="unpack-", dir=self.root))
+        archive = target.with_suffix(".tar")
+        reference = f"localhost/{target.name}:latest"
         image.write_archive(archive, reference)
-        target = self.root / "mounts" / name
-        target.mkdir(parents=True)
         start_s = int(time.time())
         self._ctr("images", "import", "--no-unpack", "--snapshotter", "overlayfs", str(archive))
         self._ctr("images", "mount", "--snapshotter", "overlayfs", reference, str(target))
@@ -67,6 +67,7 @@ class Containerd:
             self._ctr("images", "unmount", "--rm", "--snapshotter", "overlayfs", str(target))
             self._ctr("images", "rm", "--sync", reference)
             archive.unlink()
+            target.rmdir()
 
     def _ctr(self, *arguments: str) -> str:
         address = ["--address", str(self.root / "containerd.sock"), "--namespace", "truth"]

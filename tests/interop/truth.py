@@ -93,7 +93,7 @@ def odd_truth(containerd: Containerd, work: Path) -> Tree:
     by_umoci = [case for case in cases if case.name in BY_UMOCI]
     expanded = [case for case in cases if case.name in EXPANDED]
     rest = [case for case in cases if case not in (*by_umoci, *expanded)]
-    tree = containerd.unpack(odd_image(rest), "odd")
+    tree = containerd.unpack(odd_image(rest))
     second = umoci.unpack(odd_image(by_umoci), work / "umoci")
     tree |= {path: node for path, node in second.items() if path != b"."}
     for case in expanded:
@@ -108,7 +108,7 @@ def root_truth(containerd: Containerd, case: Case, work: Path) -> Tree:
     """The tree that the image of one case of `ROOTS` must show."""
     if case.name in BY_UMOCI:
         return umoci.unpack(case_image(case), work)
-    return containerd.unpack(case_image(case), case.name)
+    return containerd.unpack(case_image(case))
 
 
 def _expanded(case: Case, model: Tree) -> Tree:

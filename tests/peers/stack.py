@@ -1,4 +1,4 @@
-"""A registry and `dragonhook serve` wired together as a user would: notifications one way, redirects the other."""
+"""A registry and `dragonhook serve`, wired as users wire them: notifications one way, redirects the other."""
 
 from __future__ import annotations
 

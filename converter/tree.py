@@ -18,13 +18,23 @@ from collections.abc import Iterator
 from copy import deepcopy
 from typing import Final, NamedTuple
 
+import numpy as np
+
 WHITEOUT_PREFIX: Final = b".wh."
 WHITEOUT_OPAQUE: Final = b".wh..wh..opq"
 IMPLICIT_DIRECTORY_MODE: Final = stat.S_IFDIR | 0o755  # what containerd gives it: archive/tar.go, mkparent
 
+# All that `absorb` copies as they are.
+_COPIED_COLUMNS: Final = (
+    "mode", "uid", "gid", "mtime_s", "mtime_ns", "size", "rdev", "chunk_count", "chunk_refs",
+)  # fmt: skip
+
 
 class LowerLink(NamedTuple):
-    """A hardlink whose target is not in its own layer: `name` in `directory` means the lower `target`."""
+    """A hardlink whose target is not in its own layer: `name` in `directory` means the lower `target`.
+
+    The directory does not have the name beside: what comes later in a tar takes the place of what was there.
+    """
 
     directory: int
     name: bytes
@@ -63,7 +73,7 @@ class FileTree:
         self.explicit = bytearray()
         self.first_chunk = array("I")
         self.chunk_count = array("I")
-        self.blob = array("B")
+        self.blob = array("H")
         self.chunk_refs = array("I")
         self.symlink_target: dict[int, bytes] = {}
         self.xattrs: dict[int, tuple[tuple[bytes, bytes], ...]] = {}
@@ -137,6 +147,20 @@ class FileTree:
         self.mtime_ns[inode] = mtime_ns
         self.explicit[inode] = 1
 
+    def copy_metadata(self, source: int, target: int) -> None:
+        """Gives `target` the metadata and xattrs of `source`, both directories, and makes it explicit."""
+        self.set_metadata(
+            target,
+            mode=self.mode[source],
+            uid=self.uid[source],
+            gid=self.gid[source],
+            mtime_s=self.mtime_s[source],
+            mtime_ns=self.mtime_ns[source],
+        )
+        self.xattrs.pop(target, None)
+        if source in self.xattrs:
+            self.xattrs[target] = self.xattrs[source]
+
     def set_chunks(self, inode: int, first_chunk: int, chunk_count: int) -> None:
         """Says which slice of `chunk_refs` holds a regular file's content."""
         self.first_chunk[inode] = first_chunk
@@ -153,6 +177,14 @@ class FileTree:
             KeyError: there is no such name.
         """
         del self._children[directory][name]
+
+    def clear(self, directory: int) -> None:
+        """Removes all names of a directory."""
+        self._children[directory].clear()
+
+    def dissolve(self, directory: int) -> dict[bytes, int]:
+        """Ends a directory that no name leads to, and returns the names that it had."""
+        return self._children.pop(directory)
 
     def lookup(self, directory: int, name: bytes) -> int | None:
         """The inode that `name` in `directory` means, or None; None too if `directory` is not a directory."""
@@ -174,6 +206,32 @@ class FileTree:
     def hide(self, directory: int, name: bytes) -> None:
         """Records a whiteout: `name` of the layers below is not there."""
         self.whiteouts.setdefault(directory, set()).add(name)
+
+    def absorb(self, other: FileTree, blob: int) -> int:
+        """Takes over all inodes and directories of a layer's tree, which is used up by that.
+
+        Its whiteouts and links to lower layers stay behind: they mean nothing without the layers below.
+
+        Args:
+            other: a tree whose chunks are all in one blob.
+            blob: what to call that blob here.
+
+        Returns:
+            What to add to an inode number of `other` to get its number here.
+        """
+        base = len(self)
+        first_chunk = np.frombuffer(other.first_chunk, np.uint32) + np.uint32(len(self.chunk_refs))
+        self.first_chunk.frombytes(first_chunk.tobytes())
+        self.blob.extend(array("H", [blob]) * len(other))
+        self.explicit += other.explicit
+        for column in _COPIED_COLUMNS:
+            getattr(self, column).extend(getattr(other, column))
+        self.symlink_target.update((inode + base, target) for inode, target in other.symlink_target.items())
+        self.xattrs.update((inode + base, xattrs) for inode, xattrs in other.xattrs.items())
+        while other._children:
+            directory, names = other._children.popitem()
+            self._children[directory + base] = {name: inode + base for name, inode in names.items()}
+        return base
 
     def with_whiteout_files(self) -> FileTree:
         """The tree with each whiteout as the empty file that stands for it in a tar (OCI layer.md).

@@ -12,7 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from converter.rafs.blobs import BlobInfo, check_blobs, device_slots
-from converter.rafs.chunks import chunk_formats, collect_references, encode_chunk_table, encode_indexes
+from converter.rafs.chunks import (
+    chunk_formats,
+    collect_references,
+    drop_unused_blobs,
+    encode_chunk_table,
+    encode_indexes,
+)
 from converter.rafs.inodes import InodeWriter
 from converter.rafs.layout import (
     BLOB_RECORD_SIZE,
@@ -92,13 +98,13 @@ def encode_bootstrap(
 ) -> memoryview:
     """Lays a tree out as a bootstrap.
 
-    For the bootstrap inside a layer blob pass that one blob (none if it has no chunks). Whiteouts become
-    empty files named `.wh.*`, as the reference builder writes them there (§4.3); links to lower layers are
-    left out.
+    Blobs that no file uses are left out of the blob table; the others come in the order of their first use,
+    as the reference builder has them (§4.4). In the bootstrap of a single layer, whiteouts are empty files
+    named `.wh.*` (§4.3), and links to lower layers are left out.
 
     Args:
         tree: the tree; `blob` of each regular file is an index into `blobs`.
-        blobs: the blob table, in order.
+        blobs: all blobs that files may use.
         compressor: what the superblock says of the chunks.
         chunk_size: bytes of a chunk of every blob; a power of two.
 
@@ -109,14 +115,14 @@ def encode_bootstrap(
         LimitExceededError: something does not fit into the format.
         ValueError: tree and blobs contradict each other.
     """
-    check_blobs(blobs)
     tree = tree.with_whiteout_files()
     listing = list_names(tree)
     directories = fill_blocks(listing)
     nodes = order_nodes(tree, listing, directories.size, chunk_size)
     head_sizes = nodes.head_sizes()
     placement = place(zip(nodes.shape.tolist(), head_sizes.tolist(), nodes.data_size.tolist(), strict=True))
-    references = collect_references(tree, nodes, blobs)
+    references, blobs = drop_unused_blobs(collect_references(tree, nodes, blobs), blobs)
+    check_blobs(blobs)
     chunk_table = encode_chunk_table(references, blobs, chunk_size)
     sections = Sections(len(blobs), placement.end, len(chunk_table))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,17 @@ def collect_references(tree: FileTree, nodes: Nodes, blobs: Sequence[BlobInfo]) 
     offsets = [column(blob.chunks.uncompressed_offset).astype(np.int64) for blob in blobs]
     offset = np.concatenate([np.zeros(0, np.int64), *offsets])[first_row[blob] + index]
     return ChunkReferences(node, position, blob, index, offset)
+
+
+def drop_unused_blobs(
+    references: ChunkReferences, blobs: Sequence[BlobInfo]
+) -> tuple[ChunkReferences, list[BlobInfo]]:
+    """Leaves the blobs that files use, in the order of their first use, and numbers them anew."""
+    used, first_use = np.unique(references.blob, return_index=True)
+    order = used[np.argsort(first_use)]
+    new_index = np.zeros(len(blobs), np.int64)
+    new_index[order] = np.arange(len(order))
+    return replace(references, blob=new_index[references.blob]), [blobs[index] for index in order.tolist()]
 
 
 def chunk_formats(tree: FileTree, nodes: Nodes, references: ChunkReferences, chunk_size: int) -> Int64s:

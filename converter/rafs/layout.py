@@ -28,7 +28,7 @@ DEVICE_ALIGNMENT: Final = 0x80000
 MAX_BLOBS: Final = 254
 MAX_CHUNK_INDEX: Final = 0xFFFFFE
 MAX_NAME_LENGTH: Final = 255
-MAX_SYMLINK_LENGTH: Final = 4096  # nydusd refuses longer ones, §3.7
+MAX_SYMLINK_LENGTH: Final = 4095  # Linux makes no longer ones (PATH_MAX), and FUSE hands out no longer ones
 MAX_INODE_NUMBER: Final = (1 << 31) - 1
 MIN_BOOTSTRAP_SIZE: Final = 8192  # what a reader reads at first, looking for RAFS v5
 

@@ -18,7 +18,7 @@ from converter.rafs.xattrs import encode_xattrs
 from converter.tree import FileTree
 
 CHUNK_INDEX_ALIGNMENT: Final = 8
-_TYPECODES: Final = {"B": np.uint8, "I": np.uint32, "q": np.int64, "Q": np.uint64}
+_TYPECODES: Final = {"H": np.uint16, "I": np.uint32, "q": np.int64, "Q": np.uint64}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ import secrets
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
@@ -34,6 +33,7 @@ class Service(Server):
         web, gateway = free_port(), free_port()
         self.state = directory / "state"
         self.config = directory / "dragonhook.toml"
+        self.public_key = self.state / "signing.pub"
         self.gateway_url = f"http://{LOOPBACK}:{gateway}"
         tables: dict[str, dict[str, object]] = {name: dict(table) for name, table in settings.items()}
         tables.setdefault("web", {})["listen"] = f"{LOOPBACK}:{web}"
@@ -86,26 +86,31 @@ class Stack:
         notifications = Notifications(f"{self.service.url}/v1/events/distribution", token)
         options = RegistryOptions(notifications=notifications, redirect_url=self.service.gateway_url)
         self.registry = Registry(kind, directory / "registry", options, port)
-        self._running = ExitStack()
 
     def reference(self, name: str) -> str:
         """`HOST/name` for clients."""
         return f"{self.registry.host}/{name}"
 
+    def start(self) -> None:
+        """Starts both; the service sweeps the registry when it starts, so the registry comes first."""
+        self.registry.start()
+        try:
+            self.service.start()
+        except BaseException:
+            self.registry.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stops both."""
+        self.service.stop()
+        self.registry.stop()
+
     def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            # The service sweeps the registry when it starts, so the registry comes first.
-            stack.enter_context(self.registry)
-            stack.enter_context(self.service)
-            self._running = stack.pop_all()
+        self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._running.close()
-
-    def leave_running(self) -> None:
-        """Makes the end of the context not stop anything."""
-        self._running.pop_all()
+        self.stop()
 
 
 def _answers(url: str) -> bool:

@@ -109,6 +109,7 @@ def load(config: Path | None = None) -> Settings:
     except (OSError, ValueError) as error:
         raise SettingsError(f"cannot read the settings file {path}: {error}") from error
     _refuse_unknown_variables()
+    values.setdefault("registry", {})  # so that what is missing is called registry.url
     try:
         return Settings(**values)
     except ValidationError as error:

@@ -118,6 +118,9 @@ class DbosWorker:
                 except JobFailed as error:
                     _log.warning("job failed", error=str(error), bad_input=error.bad_input)
                     raise _Failure(str(error), BAD_INPUT if error.bad_input else None) from error
+                except Exception as error:
+                    _log.exception("workflow raised an unexpected error")
+                    raise _Failure(_one_line(error), None) from error
 
         return body
 
@@ -148,6 +151,10 @@ class _DbosRun:
             DBOS.sleep(delay_s)
             waited_s += delay_s
             delay_s = min(delay_s * 2, _LONGEST_DELAY_S)
+
+    def start(self, request: JobRequest) -> None:
+        """See `Run.start`."""
+        DBOS.enqueue_workflow_with_options(enqueue_options(request), dict(request.arguments))
 
     def wait_for(self, request: JobRequest) -> JsonObject:
         """See `Run.wait_for`."""
@@ -185,7 +192,11 @@ def guarded(function: Callable[[], JsonObject]) -> dict[str, object]:
     except Exception as error:
         # A fault of ours. The job fails with its name, the log has the rest.
         _log.exception("step raised an unexpected error")
-        return {"failed": f"{type(error).__name__}: {' '.join(str(error).split())}", "bad_input": False}
+        return {"failed": _one_line(error), "bad_input": False}
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _object(value: object) -> JsonObject:

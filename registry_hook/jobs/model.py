@@ -145,6 +145,10 @@ class Run(Protocol):
         """
         ...
 
+    def start(self, request: JobRequest) -> None:
+        """Asks for another job, or joins it if it exists, and goes on."""
+        ...
+
     def wait_for(self, request: JobRequest) -> JsonObject:
         """Asks for another job, or joins it if it exists, and waits for its result.
 

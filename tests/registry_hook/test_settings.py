@@ -1,0 +1,155 @@
+"""Settings and their messages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from registry_hook.errors import SettingsError
+from registry_hook.settings import Settings, load
+from registry_hook.settings_sections import Address, parse_address
+
+
+@pytest.fixture(autouse=True)
+def _no_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "d.toml"
+    path.write_text(text)
+    return path
+
+
+def read(tmp_path: Path, text: str) -> Settings:
+    return load(written(tmp_path, text))
+
+
+def test_only_the_registry_is_required(tmp_path: Path) -> None:
+    settings = read(tmp_path, '[registry]\nurl = "http://127.0.0.1:5000/"\n')
+    assert settings.registry.url == "http://127.0.0.1:5000"
+    assert settings.database_url == "sqlite:////var/lib/dragonhook/jobs.sqlite"
+    assert not settings.jobs.many_machines
+
+
+def test_without_anything_the_message_says_what_is_missing_and_how_to_set_it() -> None:
+    with pytest.raises(
+        SettingsError, match=r"registry\.url: is required \(environment: DRAGONHOOK_REGISTRY__URL\)"
+    ):
+        load()
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRAGONHOOK_WEB__LISTEN", "127.0.0.1:1")
+    monkeypatch.setenv("DRAGONHOOK_STATE_DIR", "/srv/x")
+    settings = read(
+        tmp_path, 'state_dir = "/a"\n[registry]\nurl = "http://r"\n[web]\nlisten = "0.0.0.0:2"\nthreads = 3'
+    )
+    assert (settings.web.listen, settings.web.threads) == ("127.0.0.1:1", 3)
+    assert settings.state_dir == Path("/srv/x")
+
+
+def test_the_file_can_be_named_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRAGONHOOK_CONFIG", str(written(tmp_path, '[registry]\nurl = "http://named"')))
+    assert load().registry.url == "http://named"
+
+
+def test_a_file_in_the_working_directory_is_found(tmp_path: Path) -> None:
+    (tmp_path / "dragonhook.toml").write_text('[registry]\nurl = "http://here"')
+    assert load().registry.url == "http://here"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[registry]\nurl = "registry:5000"', "registry.url: 'registry:5000' is not a URL"),
+        ('[registry]\nurl = "http://r"\nur = 1', "registry.ur: is not a setting; check the spelling"),
+        ('reg = 1\n[registry]\nurl = "http://r"', "reg: is not a setting; check the spelling"),
+        ('[registry]\nurl = "http://r"\n[web]\nlisten = "8088"', "web.listen: '8088' is not an address"),
+        (
+            '[registry]\nurl = "http://r"\n[web]\ntoken = "a"\ntoken_file = "b"',
+            "set token or token_file, not both",
+        ),
+        ('[registry]\nurl = "http://r"\n[jobs]\nconversions = 0', "jobs.conversions: "),
+        ('[registry]\nurl = "http://r"\n[jobs]\ndatabase = "mysql://x"', "not a postgresql:// or sqlite:///"),
+        ('[registry]\nurl = "http://r"\n[store]\nkind = "s3"', "kind s3 needs a bucket"),
+        ("[registry", "cannot read the settings file"),
+    ],
+)
+def test_each_problem_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read(tmp_path, text)
+    assert message in str(caught.value)
+    assert "d.toml" in str(caught.value)
+
+
+def test_all_problems_are_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read(tmp_path, "[web]\nthreads = 0\n[jobs]\npublications = 0")
+    assert str(caught.value).count("\n") == 3
+
+
+def test_a_missing_file_is_not_ignored(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="does not exist"):
+        load(tmp_path / "nowhere.toml")
+
+
+def test_a_misspelt_variable_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRAGONHOOK_WEBB__TOKEN", "x")
+    with pytest.raises(SettingsError, match="DRAGONHOOK_WEBB__TOKEN is not a setting"):
+        read(tmp_path, '[registry]\nurl = "http://r"')
+    monkeypatch.delenv("DRAGONHOOK_WEBB__TOKEN")
+    monkeypatch.setenv("DRAGONHOOK_WEB__TOKN", "x")
+    with pytest.raises(SettingsError, match=r"web\.tokn: is not a setting"):
+        read(tmp_path, '[registry]\nurl = "http://r"')
+
+
+POSTGRES = '[registry]\nurl = "http://r"\n[jobs]\ndatabase = "postgresql://u:hush@h/d"\n'
+
+
+def test_many_machines_need_a_key_and_a_token_from_outside(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"signing\.key_file is required with a Postgres job database"):
+        read(tmp_path, POSTGRES)
+    with pytest.raises(SettingsError, match=r"web\.token or web\.token_file is required"):
+        read(tmp_path, POSTGRES + '[signing]\nkey_file = "/k"\n')
+    assert read(tmp_path, POSTGRES + '[signing]\nkey_file = "/k"\n[web]\ntoken = "t"\n').jobs.many_machines
+
+
+def test_secrets_are_not_shown(tmp_path: Path) -> None:
+    settings = read(
+        tmp_path, POSTGRES + '[signing]\nkey_file = "/k"\npassword = "hush"\n[web]\ntoken = "hush"\n'
+    )
+    assert "hush" not in repr(settings)
+    assert settings.database_url == "postgresql://u:hush@h/d"
+
+
+def test_a_secret_file_gives_its_first_line(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("s3cret\n")
+    settings = read(tmp_path, f'[registry]\nurl = "http://r"\n[web]\ntoken_file = "{tmp_path}/token"')
+    assert settings.web.secret() == "s3cret"
+    (tmp_path / "token").write_text("\n")
+    with pytest.raises(SettingsError, match="is empty"):
+        settings.web.secret()
+    (tmp_path / "token").unlink()
+    with pytest.raises(SettingsError, match="cannot read the secret file"):
+        settings.web.secret()
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:80", Address("127.0.0.1", 80)),
+        ("[::1]:0", Address("::1", 0)),
+        ("host:65535", Address("host", 65535)),
+    ],
+)
+def test_addresses(text: str, address: Address) -> None:
+    assert parse_address(text) == address
+    assert str(address) == text
+
+
+@pytest.mark.parametrize("text", ["", ":80", "80", "host:", "host:65536", "host:-1", "host:x"])
+def test_addresses_that_are_none(text: str) -> None:
+    with pytest.raises(ValueError, match="is not an address"):
+        parse_address(text)

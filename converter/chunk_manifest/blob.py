@@ -14,6 +14,7 @@ from typing import Any, Final
 from converter.chunk_manifest.chunk_list import HEADER_SIZE, RECORD_SIZE, ChunkListSummary
 from converter.chunk_manifest.errors import InvalidChunkManifestError
 from converter.chunk_manifest.fields import Fields, digest_set
+from converter.chunk_manifest.merkle import HASH_SIZE
 from converter.oci import Descriptor, Digest, media_types
 
 PREDICATE_BLOB: Final = "https://dragonhook.dev/blob-chunk-list/v1"
@@ -42,18 +43,7 @@ class BlobChunks:
     chunk_list: Descriptor
 
     def __post_init__(self) -> None:
-        records, rest = divmod(self.chunk_list.size - HEADER_SIZE, RECORD_SIZE)
-        if rest or records < 0 or self.chunk_list.media_type != media_types.CHUNK_LIST:
-            raise InvalidChunkManifestError(f"blob {self.digest}: {self.chunk_list} is not a chunk list")
-        if len(self.root_hash) != 32:
-            raise InvalidChunkManifestError(
-                f"blob {self.digest}: the root hash has {len(self.root_hash)} bytes"
-            )
-        # A list without records over a blob with bytes would vouch for none of them.
-        if (records == 0) != (self.size == 0) or not 0 <= self.chunk_count <= records:
-            raise InvalidChunkManifestError(
-                f"blob {self.digest} of {self.size} bytes has {records} records and {self.chunk_count} chunks"
-            )
+        _check_tree(self.size, self.chunk_count, self.root_hash, self.chunk_list)
 
     @property
     def record_count(self) -> int:
@@ -109,6 +99,9 @@ class BlobStatement:
     root_hash: bytes
     chunk_list: Descriptor
 
+    def __post_init__(self) -> None:
+        _check_tree(self.size, self.chunk_count, self.root_hash, self.chunk_list)
+
     @classmethod
     def of(cls, blob: BlobChunks) -> BlobStatement:
         """The statement that goes with an entry of a chunk manifest."""
@@ -128,6 +121,21 @@ class BlobStatement:
         """
         fields = Fields(value, "blob statement").schema(SCHEMA)
         return cls(fields.integer("size"), *_tree_from_json(fields))
+
+
+def _check_tree(size: int, chunk_count: int, root_hash: bytes, chunk_list: Descriptor) -> None:
+    records, rest = divmod(chunk_list.size - HEADER_SIZE, RECORD_SIZE)
+    if rest or records < 0 or chunk_list.media_type != media_types.CHUNK_LIST:
+        raise InvalidChunkManifestError(
+            f"{chunk_list.digest} ({chunk_list.media_type}, {chunk_list.size} bytes) is not a chunk list"
+        )
+    if len(root_hash) != HASH_SIZE:
+        raise InvalidChunkManifestError(f"the root hash of {chunk_list.digest} has {len(root_hash)} bytes")
+    # A list without records over a blob with bytes would vouch for none of them.
+    if (records == 0) != (size == 0) or not 0 <= chunk_count <= records:
+        raise InvalidChunkManifestError(
+            f"{chunk_list.digest}: {records} records, {chunk_count} of them chunks, over a blob of {size} bytes"
+        )
 
 
 def _tree_json(chunk_count: int, root_hash: bytes, chunk_list: Descriptor) -> Mapping[str, Any]:

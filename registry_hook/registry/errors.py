@@ -89,11 +89,11 @@ class DigestMismatchError(ContentError):
     Args:
         what: the content, as it was asked for.
         expected: digest asked for.
-        actual: digest of what came.
+        actual: digest of what came; None if only the other side has calculated it.
     """
 
-    def __init__(self, what: str, expected: Digest, actual: Digest) -> None:
-        super().__init__(f"{what}: expected {expected}, received {actual}")
+    def __init__(self, what: str, expected: Digest, actual: Digest | None) -> None:
+        super().__init__(f"{what}: expected {expected}, received {actual or 'something else'}")
         self.expected = expected
         self.actual = actual
 

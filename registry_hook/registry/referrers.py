@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 from converter.oci import Descriptor, Digest, ImageIndex, media_types
-from registry_hook.registry.client import RegistryClient
 from registry_hook.registry.errors import NotFoundError, ProtocolError, ReferrersConflictError
+
+if TYPE_CHECKING:  # The client lists referrers by the functions here.
+    from registry_hook.registry.client import RegistryClient
 
 
 def fallback_tag(subject: Digest) -> str:

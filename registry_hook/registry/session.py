@@ -1,0 +1,295 @@
+"""Requests to one registry: address, TLS, authorization, redirects, bounded answers, errors.
+
+Owns httpx. The registry's credentials go to the registry's own origin (scheme, host and port) and nowhere
+else; therefore redirects are followed by hand. Environment variables, netrc files and cookies are never used.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Final
+
+import httpx
+
+from registry_hook.registry.auth import Authorizer, Scopes
+from registry_hook.registry.credentials import CredentialSource
+from registry_hook.registry.endpoint import RegistryEndpoint
+from registry_hook.registry.errors import (
+    DeniedError,
+    NotFoundError,
+    ProtocolError,
+    RefusedError,
+    RegistryUnavailableError,
+    UnauthorizedError,
+    UntrustedCertificateError,
+)
+from registry_hook.registry.retry import REPEATABLE, RetryPolicy, RetryTransport
+
+_MAX_REDIRECTS: Final = 5
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_MAX_ERROR_BYTES: Final = 64 * 1024
+_MAX_TOKEN_ANSWER_BYTES: Final = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to the registry.
+
+    Args:
+        method: HTTP method.
+        url: path below `/v2/`, or a URL that the registry gave us.
+        scopes: what the request needs of a token.
+        headers: headers beside the usual ones.
+        content: the body, or what gives its pieces anew for each time it is sent.
+        repeatable: whether it may be sent twice; None: if its method is idempotent.
+    """
+
+    method: str
+    url: str | httpx.URL
+    scopes: Scopes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes | Callable[[], Iterator[bytes]] | None = None
+    repeatable: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that was read whole."""
+
+    url: httpx.URL
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+
+class Session:
+    """Sends calls to one registry; may be used by many threads."""
+
+    def __init__(
+        self,
+        endpoint: RegistryEndpoint,
+        credentials: CredentialSource,
+        retry: RetryPolicy,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._base = httpx.URL(endpoint.url.rstrip("/") + "/v2/")
+        inner = transport or httpx.HTTPTransport(verify=endpoint.tls_context(), trust_env=False)
+        self._http = httpx.Client(
+            transport=RetryTransport(inner, retry),
+            timeout=httpx.Timeout(endpoint.read_timeout_s, connect=endpoint.connect_timeout_s),
+            # Compressed answers would break lengths, ranges and digests.
+            headers={"User-Agent": "dragonhook", "Accept-Encoding": "identity"},
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            trust_env=False,
+        )
+        self._authorizer = Authorizer(endpoint, credentials, self._fetch_token)
+
+    def close(self) -> None:
+        """Closes the pooled connections."""
+        self._http.close()
+
+    @contextmanager
+    def stream(self, call: Call) -> Iterator[httpx.Response]:
+        """Sends a call and gives the answer with its body unread.
+
+        Raises:
+            RegistryUnavailableError: no answer.
+            UnauthorizedError, CredentialsError: a 401 that we cannot answer.
+            ProtocolError: a redirect that we do not follow.
+        """
+        with translated(f"{call.method} {shown(self.absolute(call.url))}"):
+            response = self._send(call)
+            try:
+                yield response
+            finally:
+                response.close()
+
+    def fetch(self, call: Call, limit_bytes: int, allowed: tuple[int, ...] = ()) -> Answer:
+        """Sends a call and reads the answer.
+
+        Args:
+            call: what to send.
+            limit_bytes: longest body to accept.
+            allowed: error statuses that the caller handles itself.
+
+        Raises:
+            RegistryError: the statuses and failures of the error tree.
+        """
+        with self.stream(call) as response:
+            if response.status_code not in allowed:
+                raise_for_status(response)
+            body = read_bounded(response, limit_bytes) if call.method != "HEAD" else b""
+            return Answer(response.url, response.status_code, response.headers, body)
+
+    def absolute(self, url: str | httpx.URL) -> httpx.URL:
+        """The full URL of a call."""
+        return self._base.join(url)
+
+    def own_url(self, answer: Answer, target: str) -> httpx.URL:
+        """Resolves an address within the registry: an upload's `Location`, a page's `Link`.
+
+        A registry behind a proxy may write another scheme than the one we use; the origin stays ours.
+
+        Raises:
+            ProtocolError: it points to another host.
+        """
+        try:
+            url = answer.url.join(target)
+        except httpx.InvalidURL as error:
+            raise ProtocolError(f"{self._endpoint.host} gave an invalid address: {error}") from error
+        if url.netloc != self._base.netloc:
+            raise ProtocolError(
+                f"{self._endpoint.host} names {url.netloc.decode('ascii', 'replace')} as its own address: "
+                "check the http.host setting of the registry"
+            )
+        return self._base.copy_with(raw_path=url.raw_path)
+
+    def _send(self, call: Call) -> httpx.Response:
+        url = self.absolute(call.url)
+        for _ in range(_MAX_REDIRECTS + 1):
+            if _origin(url) == _origin(self._base):
+                response = self._send_authorized(call, url)
+            else:
+                response = self._send_once(call, url, None)
+            if call.method not in ("GET", "HEAD") or response.status_code not in _REDIRECTS:
+                return response
+            response.close()
+            url = self._redirect_target(url, response)
+        raise ProtocolError(f"{shown(self.absolute(call.url))}: more than {_MAX_REDIRECTS} redirects")
+
+    def _send_authorized(self, call: Call, url: httpx.URL) -> httpx.Response:
+        sent = self._authorizer.header(call.scopes)
+        response = self._send_once(call, url, sent)
+        if response.status_code != 401:
+            return response
+        response.close()
+        challenges = response.headers.get_list("WWW-Authenticate")
+        return self._send_once(call, url, self._authorizer.answer(challenges, call.scopes, sent))
+
+    def _send_once(self, call: Call, url: httpx.URL, authorization: str | None) -> httpx.Response:
+        headers = dict(call.headers)
+        if authorization is not None:
+            headers["Authorization"] = authorization
+        content = call.content() if callable(call.content) else call.content
+        request = self._http.build_request(call.method, url, headers=headers, content=content)
+        if call.repeatable is not None:
+            request.extensions[REPEATABLE] = call.repeatable
+        return self._http.send(request, stream=True, follow_redirects=False)
+
+    def _redirect_target(self, url: httpx.URL, response: httpx.Response) -> httpx.URL:
+        try:
+            target = url.join(response.headers["Location"])
+        except (KeyError, httpx.InvalidURL) as error:
+            raise ProtocolError(f"{shown(url)}: redirect without a usable Location") from error
+        if target.scheme not in ("http", "https") or not target.host:
+            raise ProtocolError(f"{shown(url)}: redirect to {shown(target)}")
+        downgrade = url.scheme == "https" and target.scheme == "http"
+        if downgrade and not self._endpoint.plain_http_redirects:
+            raise ProtocolError(
+                f"{shown(url)} redirects to plain HTTP ({shown(target)}): give the target TLS, or allow it "
+                "by the registry's plain_http_redirects setting"
+            )
+        return target
+
+    def _fetch_token(self, request: httpx.Request) -> tuple[int, bytes]:
+        request.headers["User-Agent"] = "dragonhook"
+        request.extensions = {**request.extensions, "timeout": self._http.timeout.as_dict(), REPEATABLE: True}
+        with translated(f"{request.method} {shown(request.url)}"):
+            response = self._http.send(request, stream=True, follow_redirects=False)
+            try:
+                if response.status_code == 429 or response.status_code >= 500:
+                    raise_for_status(response)
+                return response.status_code, read_bounded(response, _MAX_TOKEN_ANSWER_BYTES)
+            finally:
+                response.close()
+
+
+def shown(url: httpx.URL) -> str:
+    """A URL for messages: without its query, which may hold a signature."""
+    return str(url.copy_with(query=None, userinfo=b""))
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turns httpx's errors into ours.
+
+    Args:
+        what: the request, for the message.
+    """
+    try:
+        yield
+    except httpx.TransportError as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                raise UntrustedCertificateError(f"{what}: {cause.verify_message}") from error
+            cause = cause.__cause__ or cause.__context__
+        raise RegistryUnavailableError(f"{what}: {error or type(error).__name__}") from error
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+        raise ProtocolError(f"{what}: {error or type(error).__name__}") from error
+
+
+def read_bounded(response: httpx.Response, limit_bytes: int) -> bytes:
+    """Reads a body.
+
+    Raises:
+        ProtocolError: it is longer than `limit_bytes`, or compressed.
+    """
+    body = bytearray()
+    for piece in raw_pieces(response):
+        body += piece
+        if len(body) > limit_bytes:
+            raise ProtocolError(f"{shown(response.url)}: the answer is longer than {limit_bytes} bytes")
+    return bytes(body)
+
+
+def raw_pieces(response: httpx.Response) -> Iterator[bytes]:
+    """The bytes of a body as they come.
+
+    Raises:
+        ProtocolError: the body is compressed, although we asked for it as it is.
+    """
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if encoding != "identity":
+        raise ProtocolError(f"{shown(response.url)}: unwanted Content-Encoding {encoding[:40]!r}")
+    return response.iter_raw()
+
+
+def raise_for_status(response: httpx.Response) -> None:
+    """Raises the error of the tree that belongs to an answer's status; does nothing for 2xx."""
+    status = response.status_code
+    if 200 <= status < 300:
+        return
+    codes, detail = _error_codes(response)
+    message = f"{response.request.method} {shown(response.request.url)}: {status} {detail}".rstrip()
+    if status == 429 or status >= 500:
+        raise RegistryUnavailableError(message)
+    if status < 400:
+        raise ProtocolError(f"{message} is not an answer that we expect")
+    kinds = {401: UnauthorizedError, 403: DeniedError, 404: NotFoundError}
+    kind: type[RefusedError] = kinds.get(status, RefusedError)
+    if status == 401 and "insufficient_scope" in response.headers.get("WWW-Authenticate", ""):
+        kind = DeniedError
+    raise kind(message, status, codes)
+
+
+def _error_codes(response: httpx.Response) -> tuple[tuple[str, ...], str]:
+    """The codes of an error answer (distribution spec 1.1, "Error Codes"), and a short text of it."""
+    if response.request.method == "HEAD":
+        return (), ""
+    try:
+        errors = json.loads(read_bounded(response, _MAX_ERROR_BYTES))["errors"]
+        codes = tuple(str(error["code"])[:80] for error in errors)
+        return codes, ", ".join(f"{error['code']}: {error.get('message', '')}"[:300] for error in errors[:3])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ProtocolError):
+        return (), ""  # Many proxies answer with a page of their own; the status says enough.
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port

@@ -7,7 +7,8 @@
     │   └── InvalidLayerError     one layer: its compression, its tar, or a name in it
     ├── UnsupportedImageError     reject: sound, but nothing to convert (an artifact, our own product)
     ├── LimitExceededError        reject: sound, but over a limit of the RAFS format
-    └── BootstrapError            alert: a bootstrap that a reader must refuse
+    ├── BootstrapError            alert: a bootstrap that a reader must refuse
+    └── BlobError                 alert: a layer blob that a reader must refuse
 
 Nothing here is worth a retry: the same input gives the same error. What reads a source (a registry, a
 file) raises its own errors, which pass through the converter untouched, so a caller can tell a broken
@@ -37,3 +38,7 @@ class LimitExceededError(ConvertError):
 
 class BootstrapError(ConvertError):
     """Bootstrap bytes that break the format: never something to mount, publish or merge."""
+
+
+class BlobError(ConvertError):
+    """Layer blob bytes that break the format or do not match their digests: never something to publish."""

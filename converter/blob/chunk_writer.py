@@ -1,0 +1,120 @@
+"""Stores the chunks of a layer: each distinct one once, compressed, in the order of first use."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+from types import TracebackType
+from typing import Final, Self
+
+from blake3 import blake3
+
+from converter.blob.chunk_table import ChunkTable
+from converter.blob.compress import OrderedPool, store
+from converter.blob.layout import CHUNK_ALIGNMENT, MAX_COMPRESSED_OFFSET, MAX_UNCOMPRESSED_SIZE
+from converter.blob.spool_file import SpoolFile
+from converter.errors import LimitExceededError
+from converter.options import ConvertOptions
+from converter.rafs.layout import MAX_CHUNK_INDEX, round_up
+
+_BATCH_BYTES: Final = 2 << 20
+_BATCH_CHUNKS: Final = 1024
+
+
+class ChunkWriter:
+    """Takes chunks of file content in the order of the tar and writes them to a new blob.
+
+    Neither threads nor batches show in what is written.
+
+    Args:
+        out: the blob, still empty.
+        options: chunk size, compressor, alignment, threads.
+    """
+
+    def __init__(self, out: SpoolFile, options: ConvertOptions) -> None:
+        self.table = ChunkTable()
+        self.uncompressed_size = 0  # of the address space so far
+        self.zeros = bytes(options.chunk_size)
+        self._out = out
+        self._aligned = options.kernel_mountable
+        work = partial(store, level=options.level) if options.compressor == "zstd" else list[bytes]
+        self._pool = OrderedPool(work, options.threads)
+        self._known: dict[bytes, int] = {}
+        self._zeros_index: int | None = None
+        self._batch: list[bytes] = []
+        self._batch_bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.close()
+
+    def add(self, chunk: bytes) -> int:
+        """Stores a chunk, unless the blob has it already.
+
+        Args:
+            chunk: 1 to chunk size bytes. For all zeros, `zeros` itself is known without looking at it.
+
+        Returns:
+            Its index in the chunk table.
+
+        Raises:
+            LimitExceededError: the blob is over a limit of the format.
+        """
+        if chunk is self.zeros and self._zeros_index is not None:
+            return self._zeros_index
+        digest = blake3(chunk).digest()
+        # Equal digests mean equal chunks, so the size needs no comparison of its own.
+        index = self._known.get(digest)
+        if index is None:
+            index = self._known[digest] = self._append(digest, chunk)
+        if chunk is self.zeros:
+            self._zeros_index = index
+        return index
+
+    def finish(self) -> None:
+        """Writes what is still on its way; the chunk table is complete then."""
+        self._hand_in()
+        for stored in self._pool.drain():
+            self._write(stored)
+
+    def _append(self, digest: bytes, chunk: bytes) -> int:
+        table = self.table
+        index, size = len(table), len(chunk)
+        if index > MAX_CHUNK_INDEX or self.uncompressed_size > MAX_UNCOMPRESSED_SIZE - len(self.zeros):
+            raise LimitExceededError(
+                f"the layer has more than {index} distinct chunks or {self.uncompressed_size} bytes;"
+                " a RAFS blob holds no more"
+            )
+        table.digests += digest
+        table.uncompressed_size.append(size)
+        table.uncompressed_offset.append(self.uncompressed_size)
+        self.uncompressed_size += round_up(size, CHUNK_ALIGNMENT)
+        self._batch.append(chunk)
+        self._batch_bytes += size
+        if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= _BATCH_CHUNKS:
+            self._hand_in()
+        return index
+
+    def _hand_in(self) -> None:
+        if self._batch:
+            batch, self._batch, self._batch_bytes = self._batch, [], 0
+            self._write(self._pool.submit(batch))
+
+    def _write(self, chunks: list[bytes]) -> None:
+        """Appends stored chunks, the next in order, to the blob."""
+        table = self.table
+        offset = self._out.size
+        table.compressed_size.extend(map(len, chunks))
+        if self._aligned:
+            chunks = [chunk + bytes(-len(chunk) % CHUNK_ALIGNMENT) for chunk in chunks]
+        for chunk in chunks:
+            table.compressed_offset.append(offset)
+            table.stored_sha256 += hashlib.sha256(chunk).digest()
+            offset += len(chunk)
+        if offset > MAX_COMPRESSED_OFFSET:
+            raise LimitExceededError(f"the blob grows over {MAX_COMPRESSED_OFFSET} bytes, the limit of RAFS")
+        self._out.write(b"".join(chunks))

@@ -1,0 +1,169 @@
+"""Converts one layer: its tar becomes a file tree and a blob of chunks.
+
+The bytes flow through three kinds of threads, with bounded queues between them. One reads and decompresses
+the layer and hashes the tar; the caller's reads the tar, cuts files into chunks, drops repeated ones and
+writes; several compress. What does most of the work (inflate, SHA-256, BLAKE3, zstd) runs without the
+interpreter lock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from converter.blob.chunk_writer import ChunkWriter
+from converter.blob.layer_blob import LayerBlob
+from converter.blob.spool_file import SpoolFile
+from converter.blob.writer import BlobWriter
+from converter.decompress import decompress
+from converter.errors import LimitExceededError
+from converter.layer_tree import LayerTree, show
+from converter.oci import Digest
+from converter.options import ConvertOptions
+from converter.progress import Progress
+from converter.rafs.layout import MAX_CHUNK_INDEX
+from converter.read_ahead import ReadAhead
+from converter.tar import ByteSource, Dialect, Entry, TarReader
+from converter.tree import FileTree
+
+STAGE: Final = "layer"
+_PROGRESS_INTERVAL_S: Final = 0.2
+# Chunk references of all files together, so that a sparse file of exabytes, which costs a header in the tar,
+# does not fill the memory: 16 TiB of files at the usual chunk size.
+MAX_CHUNK_REFS: Final = MAX_CHUNK_INDEX + 1
+
+
+@dataclass(frozen=True, slots=True)
+class LayerStats:
+    """How much went into a layer blob.
+
+    Args:
+        entries: of the tar.
+        stored_size: bytes of the layer as it was stored.
+        tar_size: bytes of the uncompressed tar.
+        file_size: bytes of all regular files, repeated content included.
+        chunk_refs: chunks of all files, repeated ones included.
+    """
+
+    entries: int
+    stored_size: int
+    tar_size: int
+    file_size: int
+    chunk_refs: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertedLayer:
+    """A converted layer.
+
+    Args:
+        tree: its files, with references to the chunks of `blob`.
+        blob: its blob in the spool directory.
+        diff_id: digest of the uncompressed tar.
+        stats: counts.
+    """
+
+    tree: FileTree
+    blob: LayerBlob
+    diff_id: Digest
+    stats: LayerStats
+
+
+def convert_layer(
+    stream: BinaryIO, spool: Path, options: ConvertOptions, progress: Progress
+) -> ConvertedLayer:
+    """Converts one layer in bounded memory, apart from what it has to remember of each file and chunk.
+
+    Args:
+        stream: the layer as stored, in any compression; read to its end by another thread, and not closed.
+        spool: directory for the blob. On any error nothing new is left in it.
+        options: how to convert. The same bytes and options give the same blob.
+        progress: told how many stored bytes are used up, as stage "layer" without a total. What it raises
+        ends
+            everything.
+
+    Raises:
+        InvalidLayerError: the layer is damaged, or cannot be unpacked safely.
+        LimitExceededError: the layer does not fit into RAFS.
+        OSError: the spool directory cannot be written to.
+        Exception: whatever `stream` or `progress` raise.
+    """
+    counted = _CountingReader(stream)
+    with (
+        SpoolFile(spool) as out,
+        ChunkWriter(out, options) as chunks,
+        ReadAhead(lambda: decompress(counted)) as blocks,
+    ):
+        entries = _TarLoader(chunks)
+        entries.load(_reporting(blocks, counted, progress))
+        chunks.finish()
+        blob = BlobWriter(out, chunks, options).finish(entries.tree)
+        stats = LayerStats(
+            entries=entries.count,
+            stored_size=counted.size,
+            tar_size=blocks.size,
+            file_size=entries.file_size,
+            chunk_refs=len(entries.tree.chunk_refs),
+        )
+        diff_id = blocks.digest()
+    return ConvertedLayer(tree=entries.tree, blob=blob, diff_id=diff_id, stats=stats)
+
+
+class _CountingReader:
+    """Counts what is read of a stream."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.size = 0
+
+    def read(self, size: int, /) -> bytes:
+        data = self._stream.read(size)
+        self.size += len(data)
+        return data
+
+
+class _TarLoader:
+    """Puts the entries of a tar into a tree, and their content into chunks."""
+
+    def __init__(self, chunks: ChunkWriter) -> None:
+        self._chunks = chunks
+        self._layer = LayerTree()
+        self.tree = self._layer.tree
+        self.count = 0
+        self.file_size = 0
+
+    def load(self, blocks: Iterator[bytes]) -> None:
+        """Uses up a tar."""
+        reader = TarReader(ByteSource(blocks), Dialect.GO)
+        for entry in reader:
+            self.count += 1
+            inode = self._layer.add(entry)
+            if inode is not None and entry.size:
+                self._store(inode, entry, reader)
+        self._layer.finish()
+
+    def _store(self, inode: int, entry: Entry, reader: TarReader) -> None:
+        chunks, refs = self._chunks, self.tree.chunk_refs
+        first = len(refs)
+        if entry.size > (MAX_CHUNK_REFS - first) * len(chunks.zeros):
+            raise LimitExceededError(
+                f"{show(entry.path)} of {entry.size} bytes brings the layer over {MAX_CHUNK_REFS} chunks"
+            )
+        refs.extend(map(chunks.add, reader.content(chunks.zeros)))
+        self.tree.set_chunks(inode, first, len(refs) - first)
+        self.file_size += entry.size
+
+
+def _reporting(blocks: ReadAhead, stored: _CountingReader, progress: Progress) -> Iterator[bytes]:
+    """Passes blocks on and tells how far the reading is."""
+    next_time = 0.0
+    for block in blocks:
+        now = time.monotonic()
+        if now >= next_time:
+            progress.advance(STAGE, stored.size, None)
+            next_time = now + _PROGRESS_INTERVAL_S
+        yield block
+    progress.advance(STAGE, stored.size, None)

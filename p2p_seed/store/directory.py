@@ -66,9 +66,24 @@ class DirectoryStore:
         """See `BlobReader.path`."""
         return None if self.size(digest) is None else self._path(digest)
 
+    def open_file(self, digest: Digest) -> FileIO:
+        """The blob as an open file that the caller closes: as `path`, but it cannot vanish any more.
+
+        Raises:
+            BlobNotFoundError: not stored.
+            StoreUnavailableError: the directory failed.
+            StoreConfigurationError: the directory refuses to be read.
+        """
+        with _translated(f"open {digest} in {self._root}"):
+            try:
+                return FileIO(self._path(digest))
+            except FileNotFoundError as error:
+                self._require_root()
+                raise BlobNotFoundError(f"{digest} is not stored in {self._root}") from error
+
     def read(self, digest: Digest, start: int = 0, length: int | None = None) -> Generator[bytes, None, None]:
         """See `BlobReader.read`."""
-        with _translated(f"read {digest} from {self._root}"), self._open(digest) as file:
+        with _translated(f"read {digest} from {self._root}"), self.open_file(digest) as file:
             position, end = _range(digest, start, length, os.fstat(file.fileno()).st_size)
             while position < end:
                 piece = os.pread(file.fileno(), min(PIECE_BYTES, end - position), position)
@@ -114,13 +129,6 @@ class DirectoryStore:
 
     def _path(self, digest: Digest) -> Path:
         return self._root / blob_key(digest)
-
-    def _open(self, digest: Digest) -> FileIO:
-        try:
-            return FileIO(self._path(digest))
-        except FileNotFoundError as error:
-            self._require_root()
-            raise BlobNotFoundError(f"{digest} is not stored in {self._root}") from error
 
     def _require_root(self) -> None:
         if not self._root.is_dir():

@@ -1,0 +1,70 @@
+"""Whether this process lives, and whether clients should be sent to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from aiohttp import web
+
+from converter.oci import Digest
+from p2p_seed.errors import StoreError
+from registry_hook.gateway.metrics import Metrics
+from registry_hook.gateway.sources import Source
+
+PATHS: Final = frozenset({"/healthz", "/readyz"})
+_PROBE_TIMEOUT_S: Final = 5.0
+_SOME_DIGEST: Final = Digest.of(b"")
+
+
+class Health:
+    """Answers `/healthz`, `/readyz` and `/metrics`.
+
+    Args:
+        sources: have to answer for the gateway to be ready.
+        closed_network: as in the settings; without it no blob can be served.
+        metrics: what `/metrics` shows.
+    """
+
+    def __init__(self, sources: Sequence[Source], closed_network: bool, metrics: Metrics) -> None:
+        self._sources = sources
+        self._closed_network = closed_network
+        self._metrics = metrics
+        self.stopping = False
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answers one request; an aiohttp low-level handler."""
+        if request.method not in ("GET", "HEAD"):
+            return web.Response(status=405, headers={"Allow": "GET, HEAD"})
+        if request.path == "/healthz":
+            return web.Response(text="ok\n")
+        if request.path == "/readyz":
+            problems = await self.problems()
+            return web.Response(status=503 if problems else 200, text="\n".join(problems or ["ok"]) + "\n")
+        if request.path == "/metrics":
+            headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+            return web.Response(body=self._metrics.exposition(), headers=headers)
+        return web.Response(status=404)
+
+    async def problems(self) -> list[str]:
+        """Why clients should not be sent here, one line each."""
+        if self.stopping:
+            return ["stopping"]
+        found = (
+            [] if self._closed_network else ["closed_network is false: every unsigned redirect is refused"]
+        )
+        probes = await asyncio.gather(*(self._probe(source) for source in self._sources))
+        return found + [problem for problem in probes if problem is not None]
+
+    async def _probe(self, source: Source) -> str | None:
+        try:
+            async with asyncio.timeout(_PROBE_TIMEOUT_S):
+                blob = await source.open(_SOME_DIGEST, asked_by_push=True)
+        except StoreError as error:
+            return f"{source.name}: {error}"
+        except TimeoutError:
+            return f"{source.name}: no answer within {_PROBE_TIMEOUT_S:g} s"
+        if blob is not None:
+            blob.close()
+        return None

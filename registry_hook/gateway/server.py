@@ -1,0 +1,198 @@
+"""The gateway process: listeners, sources, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import resource
+import signal
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from p2p_seed.errors import StoreConfigurationError
+from p2p_seed.store import DirectoryStore, S3Access, open_store
+from registry_hook.errors import SettingsError
+from registry_hook.gateway.directory_source import DirectorySource
+from registry_hook.gateway.handler import BlobHandler
+from registry_hook.gateway.health import PATHS, Health
+from registry_hook.gateway.metrics import Metrics
+from registry_hook.gateway.settings import GatewaySettings
+from registry_hook.gateway.sources import Source
+from registry_hook.gateway.stream_source import StreamSource
+
+_BACKLOG: Final = 1024
+_KEEPALIVE_S: Final = 75.0
+# nydusd gives up after 5 s; until then another source must have had its turn.
+_S3_CONNECT_TIMEOUT_S: Final = 2.0
+_S3_READ_TIMEOUT_S: Final = 10.0
+_S3_ATTEMPTS: Final = 2
+
+_Log = structlog.typing.FilteringBoundLogger
+
+
+def run_gateway(settings: GatewaySettings, on_ready: Callable[[str], None] | None = None) -> None:
+    """Serves until SIGTERM or SIGINT, then lets running answers finish.
+
+    Args:
+        settings: of this process.
+        on_ready: called once with the URL it listens on.
+
+    Raises:
+        SettingsError: it cannot listen, or the sources cannot be used as configured.
+    """
+    asyncio.run(_until_signalled(settings, on_ready))
+
+
+async def _until_signalled(settings: GatewaySettings, on_ready: Callable[[str], None] | None) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    _allow_many_files()
+    async with serving(settings) as url:
+        if on_ready is not None:
+            on_ready(url)
+        await stop.wait()
+
+
+@contextlib.asynccontextmanager
+async def serving(settings: GatewaySettings) -> AsyncIterator[str]:
+    """A gateway inside a running event loop; on leaving, running answers get their time to finish.
+
+    Yields:
+        The URL it listens on.
+
+    Raises:
+        SettingsError: as `run_gateway`.
+    """
+    log: _Log = structlog.get_logger("gateway")
+    metrics = Metrics()
+    threads = ThreadPoolExecutor(settings.stream_threads, thread_name_prefix="read")
+    sources = make_sources(settings, threads)
+    blobs = BlobHandler(settings, sources, metrics, log)
+    state = Health(sources, settings.closed_network, metrics)
+
+    async def front(request: web.BaseRequest) -> web.StreamResponse:
+        return await (state(request) if request.path in PATHS else blobs(request))
+
+    runners = [await _listen(front, settings, settings.host, settings.port, _tls_context(settings))]
+    try:
+        if settings.metrics_port is not None:
+            runners.append(await _listen(state, settings, settings.metrics_host, settings.metrics_port, None))
+        url = _url(runners[0], tls=settings.tls_certificate is not None)
+        _announce(log, settings, url)
+        yield url
+    finally:
+        state.stopping = True
+        await _drain(runners, settings.drain_timeout_s, log)
+        threads.shutdown(wait=False, cancel_futures=True)
+
+
+def make_sources(settings: GatewaySettings, threads: Executor) -> list[Source]:
+    """Our store first, then the registry's storage, unless both are the same.
+
+    Raises:
+        SettingsError: a location cannot be used.
+    """
+    locations = {"store": (settings.store, settings.store_s3)}
+    if settings.registry_storage not in (None, settings.store):
+        locations["registry"] = (str(settings.registry_storage), settings.registry_s3)
+    sources: list[Source] = []
+    for name, (location, s3) in locations.items():
+        try:
+            store = open_store(location, _impatient(s3 or S3Access(), settings.stream_threads))
+        except StoreConfigurationError as error:
+            raise SettingsError(f"gateway: {error}") from error
+        if isinstance(store, DirectoryStore):
+            sources.append(DirectorySource(name, store))
+        else:
+            sources.append(StreamSource(name, store, threads))
+    return sources
+
+
+def _impatient(access: S3Access, connections: int) -> S3Access:
+    return dataclasses.replace(
+        access,
+        connect_timeout_s=min(access.connect_timeout_s, _S3_CONNECT_TIMEOUT_S),
+        read_timeout_s=min(access.read_timeout_s, _S3_READ_TIMEOUT_S),
+        attempts=min(access.attempts, _S3_ATTEMPTS),
+        connections=connections,
+    )
+
+
+async def _listen(
+    handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+    settings: GatewaySettings,
+    host: str,
+    port: int,
+    tls: ssl.SSLContext | None,
+) -> web.ServerRunner:
+    server = web.Server(handler, access_log=None, keepalive_timeout=_KEEPALIVE_S)
+    runner = web.ServerRunner(server, shutdown_timeout=settings.drain_timeout_s)
+    await runner.setup()
+    await web.SockSite(runner, _bound_socket(settings, host, port), ssl_context=tls, backlog=_BACKLOG).start()
+    return runner
+
+
+def _bound_socket(settings: GatewaySettings, host: str, port: int) -> socket.socket:
+    """A socket whose connections inherit that a peer which takes nothing for long is given up."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if settings.reuse_port:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        stall_ms = int(settings.stall_timeout_s * 1000)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, stall_ms)
+        listener.bind(address)
+    except OSError as error:
+        raise SettingsError(f"gateway: cannot listen on {host}:{port}: {error}") from error
+    return listener
+
+
+def _tls_context(settings: GatewaySettings) -> ssl.SSLContext | None:
+    if settings.tls_certificate is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+    except OSError as error:
+        raise SettingsError(f"gateway: cannot use {settings.tls_certificate}: {error}") from error
+    return context
+
+
+async def _drain(runners: list[web.ServerRunner], timeout_s: float, log: _Log) -> None:
+    try:
+        # aiohttp would wait for its answers this long, and as long again once they are cancelled.
+        async with asyncio.timeout(timeout_s):
+            await asyncio.gather(*(runner.cleanup() for runner in runners))
+    except TimeoutError:
+        log.warning("answers cut off at the end", after_s=timeout_s)
+
+
+def _announce(log: _Log, settings: GatewaySettings, url: str) -> None:
+    log.info("listening", url=url, store=settings.store, registry_storage=settings.registry_storage)
+    if not settings.closed_network:
+        log.error(
+            "every blob is refused with 403: redirects are not signed, so only the network can decide who may"
+            " read; where it does, set closed_network = true"
+        )
+    if settings.registry_storage is None:
+        log.warning("no registry_storage: blobs that are not converted are answered with 404")
+
+
+def _url(runner: web.ServerRunner, tls: bool) -> str:
+    host, port = runner.addresses[0][:2]
+    return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _allow_many_files() -> None:
+    """Each answer needs a socket and perhaps a file; the usual soft limit of 1024 is for select()."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

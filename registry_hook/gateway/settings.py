@@ -1,0 +1,53 @@
+"""What the gateway is told; `registry_hook.settings` fills it from the settings file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from p2p_seed.store import S3Access
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """Settings of one gateway process.
+
+    Args:
+        host: address to listen on.
+        port: TCP port; 0 takes a free one, which the log names.
+        store: our own blobs, `filesystem:PATH` or `s3://BUCKET/PREFIX`.
+        store_s3: how to reach S3 for `store`.
+        registry_storage: the registry's storage, spelled as `store`; None serves our own blobs only, and
+            breaks ordinary pulls and pushes of a registry that redirects everything.
+        registry_s3: how to reach S3 for `registry_storage`; read access is enough.
+        closed_network: whether the network alone decides who may read. A redirect that is not signed tells
+            nothing about the client, so without this every blob is refused with 403.
+        metrics_host: address of the listener for `/metrics`.
+        metrics_port: its port; None does without metrics.
+        max_responses: answers under way at once; further requests wait.
+        stream_threads: reads from S3 at once; further ones wait.
+        drain_timeout_s: how long running answers may take after SIGTERM.
+        stall_timeout_s: a client that takes no data for this long is cut off.
+        access_log: one line for each request.
+        reuse_port: let several gateways listen on the same port.
+        tls_certificate: PEM file with the certificate chain; None serves plain HTTP.
+        tls_key: PEM file with its key.
+    """
+
+    store: str
+    host: str = "127.0.0.1"
+    port: int = 8089
+    store_s3: S3Access | None = None
+    registry_storage: str | None = None
+    registry_s3: S3Access | None = None
+    closed_network: bool = False
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = None
+    max_responses: int = 1024
+    stream_threads: int = 32
+    drain_timeout_s: float = 30.0
+    stall_timeout_s: float = 300.0
+    access_log: bool = True
+    reuse_port: bool = False
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None

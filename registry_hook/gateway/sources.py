@@ -1,0 +1,86 @@
+"""What the gateway needs of a place with blobs.
+
+A source opens a blob, and the open blob sends a part of itself to a client. Which source is asked when, and
+what happens when one fails, is decided in `handler.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from aiohttp import web
+
+from converter.oci import Digest
+from p2p_seed.errors import StoreUnavailableError
+
+
+class BrokenOffError(StoreUnavailableError):
+    """A source failed after a part was sent.
+
+    Args:
+        message: why.
+        sent_bytes: how much of what was to be sent has gone to the client.
+    """
+
+    def __init__(self, message: str, sent_bytes: int) -> None:
+        super().__init__(message)
+        self.sent_bytes = sent_bytes
+
+
+class OpenBlob(Protocol):
+    """A blob of one source, ready to send one range."""
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        ...
+
+    async def begin(self, start: int, length: int) -> bytes:
+        """Gets hold of the first bytes of a range, which finds out in time whether the source works.
+
+        Args:
+            start: first byte.
+            length: number of bytes, at least 1.
+
+        Returns:
+            What to send first: some of it, all of it, or nothing yet.
+
+        Raises:
+            StoreError: the source failed.
+        """
+        ...
+
+    async def send_rest(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        """Sends what follows the bytes that `begin` returned.
+
+        Raises:
+            BrokenOffError: the source failed on the way.
+            ConnectionError: the client is gone.
+        """
+        ...
+
+    def close(self) -> None:
+        """Releases what was opened; never waits."""
+        ...
+
+
+class Source(Protocol):
+    """One place with blobs."""
+
+    @property
+    def name(self) -> str:
+        """What logs and metrics call it."""
+        ...
+
+    async def open(self, digest: Digest, asked_by_push: bool) -> OpenBlob | None:
+        """Opens a blob; None if the source does not have it.
+
+        Args:
+            digest: names the blob.
+            asked_by_push: the answer decides whether a client uploads the blob, so nothing remembered will
+                do.
+
+        Raises:
+            StoreError: it cannot be told.
+        """
+        ...

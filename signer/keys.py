@@ -244,9 +244,9 @@ def _read(path: Path, *, private: bool) -> bytes:
 def _check_mode(path: Path, status: os.stat_result) -> None:
     # As PostgreSQL does for its TLS key: a file of root may be readable by its group, since an orchestrator
     # that mounts a secret for a program without privileges has no other way to let it in.
-    allowed = 0o640 if status.st_uid == 0 and os.geteuid() != 0 else 0o600
+    forbidden = 0o037 if status.st_uid == 0 and os.geteuid() != 0 else 0o077
     mode = stat.S_IMODE(status.st_mode)
-    if mode & ~allowed & 0o177:
+    if mode & forbidden:
         raise KeyFileError(f"{path} has mode {mode:04o}, so others can use the key; run: chmod 600 {path}")
 
 

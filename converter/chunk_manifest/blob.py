@@ -134,7 +134,8 @@ def _check_tree(size: int, chunk_count: int, root_hash: bytes, chunk_list: Descr
     # A list without records over a blob with bytes would vouch for none of them.
     if (records == 0) != (size == 0) or not 0 <= chunk_count <= records:
         raise InvalidChunkManifestError(
-            f"{chunk_list.digest}: {records} records, {chunk_count} of them chunks, over a blob of {size} bytes"
+            f"{chunk_list.digest}: {records} records, {chunk_count} of them chunks,"
+            f" over a blob of {size} bytes"
         )
 
 

@@ -15,7 +15,7 @@ from converter.chunk_manifest import (
 )
 from converter.chunk_manifest.merkle import leaf_hash
 
-# google/certificate-transparency, cpp/merkletree/merkle_tree_test.cc: inputs, and the root after each of them.
+# google/certificate-transparency, cpp/merkletree/merkle_tree_test.cc: inputs, and the root after each.
 LEAVES = [
     bytes.fromhex(text)
     for text in (

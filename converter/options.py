@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -53,10 +54,11 @@ class ConvertOptions:
     def fingerprint(self) -> str:
         """Short text of everything but the source that decides the output bytes: part of a job's key.
 
-        The version of the zstd library is part of it: another one may compress to other bytes. That holds for
-        every compressor, because the bootstrap inside a layer blob is always compressed.
+        The versions of zstd and zlib are part of it: another one may compress to other bytes. That holds for
+        every compressor, because bootstraps are always compressed.
         """
         zstd = ".".join(map(str, zstandard.ZSTD_VERSION))
         codec = f"zstd{self.level}" if self.compressor == "zstd" else "none"
         layout = "-kernel" if self.kernel_mountable else ""
-        return f"v{ENCODER_VERSION}-rafs6-{codec}-{self.chunk_size}{layout}-lib{zstd}"
+        libraries = f"zstd{zstd}-zlib{zlib.ZLIB_RUNTIME_VERSION}"
+        return f"v{ENCODER_VERSION}-rafs6-{codec}-{self.chunk_size}{layout}-{libraries}"

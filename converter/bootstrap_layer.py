@@ -1,0 +1,121 @@
+"""The last layer of a Nydus image: a tar.gz with the bootstrap (formats note §1.5)."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from converter.oci import Descriptor, Digest, media_types
+
+BOOTSTRAP_NAME: Final = "image/image.boot"
+FS_VERSION: Final = "6"
+_GZIP_LEVEL: Final = 6
+_GZIP_WINDOW: Final = 31  # zlib's number for a gzip header, which then holds no time and no name
+_PIECE: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertedBootstrap:
+    """The bootstrap layer of a converted image.
+
+    Args:
+        descriptor: of the layer, with its annotations.
+        path: file of the layer.
+        diff_id: digest of the tar inside.
+        boot_path: the bootstrap itself, uncompressed, ready to be mounted.
+        boot_digest: digest of the bootstrap.
+        boot_size: its bytes.
+    """
+
+    descriptor: Descriptor
+    path: Path
+    diff_id: Digest
+    boot_path: Path
+    boot_digest: Digest
+    boot_size: int
+
+
+def write_bootstrap_layer(
+    bootstrap: memoryview, cache_files: Iterable[tuple[str, bytes]], work_dir: Path
+) -> ConvertedBootstrap:
+    """Writes the layer into `work_dir`.
+
+    The same content gives the same bytes: owners are root, times are zero, and zlib has compressed the same
+    way since 2010; its version is part of `ConvertOptions.fingerprint` all the same.
+
+    Args:
+        bootstrap: the bootstrap, its bytes.
+        cache_files: name and content of each `<blob id>.blob.meta` to bring along.
+        work_dir: a directory that exists.
+
+    Raises:
+        OSError: the directory cannot be written to.
+    """
+    boot_path = work_dir / "image.boot"
+    boot_path.write_bytes(bootstrap)
+    path = work_dir / "bootstrap.tar.gz"
+    with path.open("wb") as file:
+        out = _GzipFile(file)
+        out.write(_header("image", tarfile.DIRTYPE, 0o755, 0))
+        out.write_member(BOOTSTRAP_NAME, bootstrap)
+        for name, content in cache_files:
+            out.write_member(f"image/{name}", memoryview(content))
+        out.write(bytes(2 * tarfile.BLOCKSIZE))
+        digest, size, diff_id = out.finish()
+    annotations = {
+        media_types.ANNOTATION_NYDUS_BOOTSTRAP: "true",
+        media_types.ANNOTATION_NYDUS_FS_VERSION: FS_VERSION,
+    }
+    return ConvertedBootstrap(
+        descriptor=Descriptor(media_types.OCI_LAYER_GZIP, digest, size, annotations),
+        path=path,
+        diff_id=diff_id,
+        boot_path=boot_path,
+        boot_digest=Digest(hashlib.sha256(bootstrap).hexdigest()),
+        boot_size=len(bootstrap),
+    )
+
+
+def _header(name: str, kind: bytes, mode: int, size: int) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.type, member.mode, member.size = kind, mode, size
+    return member.tobuf(tarfile.USTAR_FORMAT)
+
+
+class _GzipFile:
+    """Compresses a tar into a file, and takes the digests of both."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
+        self._plain = hashlib.sha256()
+        self._packed = hashlib.sha256()
+        self._size = 0
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Appends to the tar."""
+        for start in range(0, len(data), _PIECE):
+            piece = data[start : start + _PIECE]
+            self._plain.update(piece)
+            self._store(self._compressor.compress(piece))
+
+    def write_member(self, name: str, content: memoryview) -> None:
+        """Appends a read-only file to the tar."""
+        self.write(_header(name, tarfile.REGTYPE, 0o444, len(content)))
+        self.write(content)
+        self.write(bytes(-len(content) % tarfile.BLOCKSIZE))
+
+    def finish(self) -> tuple[Digest, int, Digest]:
+        """Ends the file; returns its digest and size, and the digest of the tar."""
+        self._store(self._compressor.flush())
+        return Digest(self._packed.hexdigest()), self._size, Digest(self._plain.hexdigest())
+
+    def _store(self, data: bytes) -> None:
+        self._file.write(data)
+        self._packed.update(data)
+        self._size += len(data)

@@ -1,0 +1,76 @@
+"""What a manifest is, told from its content: tags and names can say anything."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+from converter.oci import Descriptor, ImageIndex, Manifest, media_types
+
+_OTHER_LAYER_PREFIXES: Final = (
+    "application/vnd.oci.image.layer.",
+    "application/vnd.docker.image.rootfs.",
+)
+
+
+class Kind(Enum):
+    """What to do with a manifest."""
+
+    IMAGE = "image"
+    """An image of tar layers: convert it."""
+    INDEX = "index"
+    """A list of images: convert each one that is an image."""
+    NYDUS = "nydus"
+    """A Nydus image, our own product or somebody else's: nothing to do."""
+    ARTIFACT = "artifact"
+    """A signature, an SBOM, a chart, a list of referrers …: nothing to do."""
+    UNSUPPORTED = "unsupported"
+    """An image with layers that cannot be read here: foreign (stored elsewhere) or encrypted ones."""
+
+
+def classify(manifest: Manifest) -> Kind:
+    """Tells what a manifest is.
+
+    Sources: OCI image spec 1.1 manifest.md ("Guidelines for Artifact Usage") and image-index.md; formats note
+    §1.3 and §1.7 for the marks of Nydus images.
+    """
+    if isinstance(manifest, ImageIndex):
+        return _classify_index(manifest)
+    if any(_is_nydus_layer(layer) for layer in manifest.layers):
+        return Kind.NYDUS
+    if manifest.artifact_type or manifest.subject or manifest.config.media_type not in _IMAGE_CONFIGS:
+        return Kind.ARTIFACT
+    types = [layer.media_type for layer in manifest.layers]
+    if all(media_type in media_types.LAYER_TYPES for media_type in types):
+        return Kind.IMAGE
+    if all(media_type.startswith(_OTHER_LAYER_PREFIXES) for media_type in types):
+        return Kind.UNSUPPORTED
+    return Kind.ARTIFACT
+
+
+def is_image_entry(entry: Descriptor) -> bool:
+    """Whether an entry of an index can be an image to convert: neither an artifact nor a Nydus image.
+
+    BuildKit puts attestations beside images, for a platform that does not exist.
+    """
+    if entry.artifact_type or entry.media_type not in media_types.MANIFEST_TYPES:
+        return False
+    platform = entry.platform
+    if platform is None:
+        return True
+    return platform.os != "unknown" and _NYDUS_OS_FEATURE not in platform.os_features
+
+
+_IMAGE_CONFIGS: Final = media_types.IMAGE_CONFIG_TYPES
+_NYDUS_OS_FEATURE: Final = "nydus.remoteimage.v1"  # how nydus marked index entries up to 2.3.5
+
+
+def _classify_index(index: ImageIndex) -> Kind:
+    if index.artifact_type or index.subject or not any(is_image_entry(entry) for entry in index.manifests):
+        return Kind.ARTIFACT
+    return Kind.INDEX
+
+
+def _is_nydus_layer(layer: Descriptor) -> bool:
+    marks = (media_types.ANNOTATION_NYDUS_BLOB, media_types.ANNOTATION_NYDUS_BOOTSTRAP)
+    return layer.media_type == media_types.NYDUS_BLOB or any(mark in layer.annotations for mark in marks)

@@ -1,0 +1,175 @@
+"""Converts a whole image: layers to blobs, their trees to one bootstrap, and the documents round them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from converter.blob import LayerBlob
+from converter.bootstrap_layer import ConvertedBootstrap, write_bootstrap_layer
+from converter.classify import Kind, classify
+from converter.errors import InvalidImageError, InvalidLayerError, UnsupportedImageError
+from converter.image_blob import ConvertedBlob, write_chunk_list
+from converter.image_documents import convert_config, convert_manifest, parse_config
+from converter.layer import LayerStats, convert_layer
+from converter.merge import merge_layer
+from converter.oci import Descriptor, Digest, ImageManifest
+from converter.options import ConvertOptions
+from converter.progress import NO_PROGRESS, Progress
+from converter.rafs.bootstrap import encode_bootstrap
+from converter.rafs.layout import EXTENDED_SUPERBLOCK_OFFSET, SUPERBLOCK_OFFSET, Compressor
+from converter.rafs.records import SuperBlock
+from converter.tree import FileTree
+
+OpenLayer = Callable[[Descriptor], AbstractContextManager[BinaryIO]]
+
+_COMPRESSOR: Final = {"zstd": Compressor.ZSTD, "none": Compressor.NONE}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageStats:
+    """How much a conversion worked through.
+
+    Args:
+        files: names in the merged tree.
+        layers: what went into each blob, lowest layer first.
+    """
+
+    files: int
+    layers: tuple[LayerStats, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertedImage:
+    """A converted image in the work directory.
+
+    Args:
+        manifest: the OCI manifest, with its bytes.
+        config: the image config.
+        blobs: one for each layer of the source, lowest first; equal layers give equal blobs.
+        bootstrap: the bootstrap layer, which is the last layer of the manifest.
+        stats: counts.
+    """
+
+    manifest: ImageManifest
+    config: bytes
+    blobs: tuple[ConvertedBlob, ...]
+    bootstrap: ConvertedBootstrap
+    stats: ImageStats
+
+
+def convert_image(
+    manifest: ImageManifest,
+    config: bytes,
+    open_layer: OpenLayer,
+    work_dir: Path,
+    options: ConvertOptions,
+    progress: Progress = NO_PROGRESS,
+    subject: Descriptor | None = None,
+) -> ConvertedImage:
+    """Converts an image. The same image and options give the same bytes.
+
+    Args:
+        manifest: of the source.
+        config: of the source, as the manifest names it.
+        open_layer: opens the stored bytes of a layer. Reading them raises if they do not have the digest.
+        work_dir: an existing directory for the results, which the caller removes.
+        options: how to convert.
+        progress: told the stages "layer 1/5" … and "bootstrap".
+        subject: what the new manifest shall refer to; usually the source's descriptor.
+
+    Raises:
+        UnsupportedImageError: the manifest is no image of tar layers.
+        InvalidImageError: manifest, config and layers contradict each other, or a layer is damaged.
+        LimitExceededError: the image does not fit into RAFS.
+        OSError: the work directory cannot be written to.
+        Exception: whatever `open_layer`, its streams and `progress` raise.
+    """
+    if (kind := classify(manifest)) is not Kind.IMAGE:
+        raise UnsupportedImageError(f"{manifest.digest} is not an image of tar layers but {kind.value}")
+    if Digest.of(config) != manifest.config.digest:
+        raise InvalidImageError(f"the image config is not the one that {manifest.digest} names")
+    source_config = parse_config(config, len(manifest.layers))
+    work = _Work(open_layer, work_dir, options, progress)
+    for number, layer in enumerate(manifest.layers):
+        work.add_layer(layer, source_config["rootfs"]["diff_ids"][number], number, len(manifest.layers))
+    bootstrap = work.write_bootstrap()
+    blobs = tuple(work.blobs)
+    diff_ids = [*(blob.descriptor.digest for blob in blobs), bootstrap.diff_id]
+    new_config = convert_config(source_config, diff_ids)
+    layers = [*(blob.descriptor for blob in blobs), bootstrap.descriptor]
+    return ConvertedImage(
+        manifest=convert_manifest(manifest, new_config, layers, subject),
+        config=new_config,
+        blobs=blobs,
+        bootstrap=bootstrap,
+        stats=ImageStats(work.files, tuple(work.stats)),
+    )
+
+
+class _Work:
+    """What grows while the layers of one image are converted, lowest first."""
+
+    def __init__(
+        self, open_layer: OpenLayer, work_dir: Path, options: ConvertOptions, progress: Progress
+    ) -> None:
+        self._open_layer = open_layer
+        self._work_dir = work_dir
+        self._options = options
+        self._progress = progress
+        self._tree = FileTree()
+        self._layer_blobs: dict[Digest, LayerBlob] = {}  # each blob once, in the order of the layers
+        self.blobs: list[ConvertedBlob] = []
+        self.stats: list[LayerStats] = []
+        self.files = 0
+
+    def add_layer(self, layer: Descriptor, diff_id: str, number: int, count: int) -> None:
+        """Converts one layer and lays it over those before it."""
+        stage = f"layer {number + 1}/{count}"
+        try:
+            with self._open_layer(layer) as stream:
+                converted = convert_layer(
+                    stream, self._work_dir, self._options, _Stage(self._progress, stage, layer.size)
+                )
+            if str(converted.diff_id) != diff_id:
+                raise InvalidLayerError(
+                    f"its tar has the digest {converted.diff_id}, the config says {diff_id}"
+                )
+            blob = converted.blob
+            self._layer_blobs.setdefault(blob.digest, blob)
+            merge_layer(self._tree, converted.tree, list(self._layer_blobs).index(blob.digest))
+        except InvalidLayerError as error:
+            raise InvalidLayerError(f"{stage} ({layer.digest}): {error}") from error
+        self.blobs.append(write_chunk_list(blob))
+        self.stats.append(converted.stats)
+
+    def write_bootstrap(self) -> ConvertedBootstrap:
+        """Writes the bootstrap of the whole image, and its layer."""
+        blobs = list(self._layer_blobs.values())
+        bootstrap = encode_bootstrap(
+            self._tree,
+            [blob.info() for blob in blobs],
+            compressor=_COMPRESSOR[self._options.compressor],
+            chunk_size=self._options.chunk_size,
+        )
+        cache_files = ((f"{b.digest.hex}.blob.meta", b.blob_meta_file()) for b in blobs if len(b.chunks))
+        super_block = SuperBlock.decode(bytes(bootstrap[SUPERBLOCK_OFFSET:EXTENDED_SUPERBLOCK_OFFSET]))
+        self.files = super_block.inodes - 1
+        written = write_bootstrap_layer(bootstrap, cache_files, self._work_dir)
+        self._progress.advance("bootstrap", len(bootstrap), len(bootstrap))
+        return written
+
+
+class _Stage:
+    """Reports the progress of one layer under its own name, with the size that its descriptor says."""
+
+    def __init__(self, progress: Progress, stage: str, total_bytes: int) -> None:
+        self._progress = progress
+        self._stage = stage
+        self._total_bytes = total_bytes
+
+    def advance(self, stage: str, done_bytes: int, total_bytes: int | None) -> None:  # noqa: ARG002
+        self._progress.advance(self._stage, done_bytes, self._total_bytes)

@@ -1,0 +1,64 @@
+"""A data blob of a converted image together with its chunk list."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from converter.blob import LayerBlob
+from converter.chunk_manifest.chunk_list import ChunkListWriter, SegmentKind
+from converter.chunk_manifest.chunk_list_reader import ChunkListReader
+from converter.oci import Descriptor, media_types
+
+_ANNOTATIONS: Final = {media_types.ANNOTATION_NYDUS_BLOB: "true"}
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertedBlob:
+    """One data blob of a converted image, and what is to be signed of it.
+
+    Args:
+        descriptor: of the blob, with its annotations.
+        path: its file.
+        chunk_list_path: file of its chunk list.
+        chunk_list: descriptor of that list.
+        chunk_count: stored chunks; 0 for a layer without file content.
+        root_hash: RFC 6962 root over the records of the list, 32 bytes.
+        compressor: "zstd" or "none".
+    """
+
+    descriptor: Descriptor
+    path: Path
+    chunk_list_path: Path
+    chunk_list: Descriptor
+    chunk_count: int
+    root_hash: bytes
+    compressor: str
+
+
+def write_chunk_list(blob: LayerBlob) -> ConvertedBlob:
+    """Writes the chunk list of a blob beside it.
+
+    Raises:
+        InvalidChunkListError: the list does not cover the blob; never for a blob that was converted here.
+        OSError: the directory cannot be written to.
+    """
+    writer = ChunkListWriter()
+    writer.add_many(blob.chunk_segment_lengths(), SegmentKind.CHUNK, blob.chunks.stored_sha256)
+    for segment in blob.tail:
+        writer.add(segment)
+    encoded = writer.finish(blob.digest)
+    summary = ChunkListReader(io.BytesIO(encoded)).read_all()
+    path = blob.path.with_name(blob.path.name + ".chunklist")
+    path.write_bytes(encoded)
+    return ConvertedBlob(
+        descriptor=Descriptor(media_types.NYDUS_BLOB, blob.digest, blob.size, _ANNOTATIONS),
+        path=blob.path,
+        chunk_list_path=path,
+        chunk_list=summary.descriptor,
+        chunk_count=summary.chunk_count,
+        root_hash=summary.root_hash,
+        compressor=blob.compressor.name.lower(),
+    )

@@ -1,0 +1,90 @@
+"""The JSON documents of a converted image: its config and its manifest (formats note §1.2, §1.4, §1.6)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from converter.bootstrap_layer import FS_VERSION
+from converter.errors import InvalidImageError
+from converter.oci import Descriptor, Digest, ImageManifest, encode_json, media_types, parse_manifest
+
+_HISTORY_ENTRY: Final = {"created_by": "Nydus Converter", "comment": "Nydus Bootstrap Layer"}
+
+
+def parse_config(config: bytes, layer_count: int) -> dict[str, Any]:
+    """Reads an image config.
+
+    Args:
+        config: its bytes.
+        layer_count: layers of the manifest, each of which needs a diff id.
+
+    Raises:
+        InvalidImageError: not a JSON object with `layer_count` well-formed diff ids.
+    """
+    try:
+        document = json.loads(config)
+    except (ValueError, RecursionError) as error:
+        raise InvalidImageError(f"the image config is not JSON: {error}") from error
+    if not isinstance(document, dict) or not isinstance(rootfs := document.get("rootfs"), dict):
+        raise InvalidImageError("the image config lacks rootfs")
+    diff_ids = rootfs.get("diff_ids") or []
+    if not isinstance(diff_ids, list) or len(diff_ids) != layer_count:
+        raise InvalidImageError(
+            f"the image config does not have one diff id for each of {layer_count} layers"
+        )
+    if not isinstance(document.get("history") or [], list):
+        raise InvalidImageError("the history of the image config is not a list")
+    return document
+
+
+def convert_config(source: Mapping[str, Any], diff_ids: Sequence[Digest]) -> bytes:
+    """The config of the converted image: the source's, with other diff ids and one more line of history.
+
+    Args:
+        source: as `parse_config` gave it.
+        diff_ids: of all layers, the bootstrap layer last.
+
+    Raises:
+        InvalidImageError: the source has text that is not Unicode.
+    """
+    rootfs = source["rootfs"] | {"diff_ids": [str(diff_id) for diff_id in diff_ids]}
+    history = [*(source.get("history") or []), _HISTORY_ENTRY]
+    try:
+        return encode_json({**source, "rootfs": rootfs, "history": history})
+    except UnicodeEncodeError as error:
+        raise InvalidImageError(f"the image config has text that is not Unicode: {error}") from error
+
+
+def convert_manifest(
+    source: ImageManifest, config: bytes, layers: Sequence[Descriptor], subject: Descriptor | None
+) -> ImageManifest:
+    """The manifest of the converted image, of OCI types whatever the source's are.
+
+    Annotations of the source are kept.
+
+    Args:
+        source: the manifest that was converted.
+        config: config of the converted image.
+        layers: all layers, the bootstrap layer last.
+        subject: what to refer to, usually the source.
+    """
+    document: dict[str, Any] = {
+        "schemaVersion": 2,
+        "mediaType": media_types.OCI_MANIFEST,
+        "config": Descriptor(media_types.OCI_CONFIG, Digest.of(config), len(config)).to_json(),
+        "layers": [layer.to_json() for layer in layers],
+    }
+    if subject is not None:
+        # Some registries refuse a subject with a platform, and it means nothing there.
+        document["subject"] = Descriptor(subject.media_type, subject.digest, subject.size).to_json()
+    document["annotations"] = {
+        **source.annotations,
+        media_types.ANNOTATION_SOURCE_DIGEST: str(source.digest),
+        media_types.ANNOTATION_NYDUS_FS_VERSION: FS_VERSION,
+    }
+    manifest = parse_manifest(encode_json(document))
+    if not isinstance(manifest, ImageManifest):
+        raise AssertionError("what was written as an image manifest was read as something else")
+    return manifest

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeAlias
 
+from converter.oci import Reference
 from registry_hook.registry import RegistryClient
+from registry_hook.transports.archive import ArchiveFiles, open_archive_sink
+from registry_hook.transports.directory import DirectoryFiles, DirectorySink
 from registry_hook.transports.errors import (
     InvalidLayoutError,
     InvalidLocationError,
     NoSuchImageError,
     TransportError,
 )
+from registry_hook.transports.layout import LayoutSource
+from registry_hook.transports.location import parse_location
 from registry_hook.transports.protocols import ImageSink, ImageSource
+from registry_hook.transports.remote import RegistrySink, RegistrySource
 
 ClientFor: TypeAlias = Callable[[str], RegistryClient]
 
@@ -23,9 +29,16 @@ def open_source(location: str, client_for: ClientFor) -> AbstractContextManager[
 
     Args:
         location: `oci:DIR[:NAME]`, `oci-archive:FILE[:NAME]` or `docker://HOST/REPOSITORY[:TAG|@DIGEST]`.
-        client_for: gives the client for a registry host.
+        client_for: gives the client for a registry host; it stays open.
+
+    Raises:
+        TransportError: see the tree of `registry_hook.transports.errors`.
     """
-    raise NotImplementedError
+    place = parse_location(location)
+    if isinstance(place, Reference):
+        return nullcontext(RegistrySource(client_for(place.host), place))
+    files = ArchiveFiles(place.path) if place.is_archive else DirectoryFiles(place.path)
+    return nullcontext(LayoutSource(files, place.name))
 
 
 def open_sink(location: str, client_for: ClientFor) -> AbstractContextManager[ImageSink]:
@@ -33,9 +46,17 @@ def open_sink(location: str, client_for: ClientFor) -> AbstractContextManager[Im
 
     Args:
         location: as for `open_source`, without a digest.
-        client_for: gives the client for a registry host.
+        client_for: gives the client for a registry host; it stays open.
+
+    Raises:
+        TransportError: see the tree of `registry_hook.transports.errors`.
     """
-    raise NotImplementedError
+    place = parse_location(location)
+    if isinstance(place, Reference):
+        return nullcontext(RegistrySink(client_for(place.host), place))
+    if place.is_archive:
+        return open_archive_sink(place.path, place.name)
+    return nullcontext(DirectorySink(place.path, place.name))
 
 
 __all__ = [

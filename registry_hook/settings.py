@@ -75,6 +75,26 @@ class Settings(BaseSettings):
         return self.jobs.url() or f"sqlite:///{self.state_dir / 'jobs.sqlite'}"
 
     @property
+    def store_location(self) -> str:
+        """Where converted blobs rest."""
+        return self.store.location or f"filesystem:{(self.state_dir / 'store').absolute()}"
+
+    @property
+    def signing_key_file(self) -> Path:
+        """The private key; made at the first start where it is ours."""
+        return self.signing.key_file or self.state_dir / "signing.key"
+
+    @property
+    def public_key_file(self) -> Path:
+        """Where the public half of the key in use is written, for those who verify."""
+        return self.state_dir / "signing.pub"
+
+    @property
+    def token_file(self) -> Path:
+        """Where the generated token is kept."""
+        return self.state_dir / "webhook.token"
+
+    @property
     def spool_dir(self) -> Path:
         """Where images are converted before anything is uploaded."""
         return self.state_dir / "spool"

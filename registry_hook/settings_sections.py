@@ -61,16 +61,50 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def read_secret_file(path: Path) -> str:
+    """The first line of a secret file.
+
+    Raises:
+        SettingsError: unreadable, or empty.
+    """
+    try:
+        secret = path.read_text().partition("\n")[0].strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot read the secret file {path}: {error}") from error
+    if not secret:
+        raise SettingsError(f"the secret file {path} is empty")
+    return secret
+
+
+def secret_value(value: SecretStr | None, file: Path | None) -> str | None:
+    """A secret from a file, else from the value itself."""
+    if file is not None:
+        return read_secret_file(file)
+    return value.get_secret_value() if value is not None else None
+
+
+def _only_one(section: _Section, name: str) -> _Section:
+    if getattr(section, name) is not None and getattr(section, f"{name}_file") is not None:
+        raise ValueError(f"set {name} or {name}_file, not both")
+    return section
+
+
 class RegistrySettings(Section):
-    """The registry that is watched and written to."""
+    """The registry that is watched and written to.
+
+    `name` is the host that users write in references, where it is not the one of `url`; it goes into
+    statements.
+    """
 
     url: HttpUrl
+    name: str | None = None
     username: str | None = None
     password: SecretStr | None = None
     password_file: Path | None = None
     ca_file: Path | None = None
     docker_config: Path | None = None
-    timeout_s: Annotated[float, Field(gt=0)] = 30.0
+    timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    plain_http_redirects: bool = False
 
     @model_validator(mode="after")
     def _one_password(self) -> RegistrySettings:
@@ -138,7 +172,7 @@ class ConvertSettings(Section):
     """How layers are written. Everything here but `threads` changes the digests of converted images."""
 
     compressor: Literal["zstd", "none"] = "zstd"
-    level: Annotated[int, Field(ge=1, le=22)] = 3
+    level: Annotated[int, Field(ge=1, le=19)] = 3
     kernel_mountable: bool = False
     threads: Annotated[int, Field(ge=0, le=256)] = 0
 
@@ -149,6 +183,7 @@ class SigningSettings(Section):
     key_file: Path | None = None
     password: SecretStr | None = None
     password_file: Path | None = None
+    builder_id: str = "https://dragonhook.dev/builder"
 
     @model_validator(mode="after")
     def _one_password(self) -> SigningSettings:
@@ -159,62 +194,45 @@ class SigningSettings(Section):
         return secret_value(self.password, self.password_file)
 
 
-class StoreSettings(Section):
-    """Where converted blobs rest: a directory, or a bucket of an S3 server."""
+class S3Settings(Section):
+    """How to reach an S3 server; empty means AWS, with the credentials of the instance or profile."""
 
-    kind: Literal["directory", "s3"] = "directory"
-    path: Path | None = None
-    bucket: str | None = None
-    prefix: str = ""
     endpoint_url: HttpUrl | None = None
-    region: str | None = None
-    access_key_id: str | None = None
-    secret_access_key: SecretStr | None = None
-    secret_access_key_file: Path | None = None
+    region: str = "us-east-1"
+    access_key: str | None = None
+    secret_key: SecretStr | None = None
+    secret_key_file: Path | None = None
+    ca_bundle: Path | None = None
+    path_style: bool = True
 
     @model_validator(mode="after")
-    def _complete(self) -> StoreSettings:
-        if self.kind == "s3" and not self.bucket:
-            raise ValueError("kind s3 needs a bucket")
-        return _only_one(self, "secret_access_key")
+    def _one_secret(self) -> S3Settings:
+        return _only_one(self, "secret_key")
 
     def secret(self) -> str | None:
-        """The S3 secret, from wherever it was given."""
-        return secret_value(self.secret_access_key, self.secret_access_key_file)
+        """The secret key, from wherever it was given."""
+        return secret_value(self.secret_key, self.secret_key_file)
+
+
+class StoreSettings(Section):
+    """Where converted blobs rest: `filesystem:PATH` or `s3://BUCKET/PREFIX`."""
+
+    location: str | None = None
+    s3: S3Settings = S3Settings()
 
 
 class GatewaySection(Section):
-    """The target of the registry's `redirect` middleware."""
+    """The target of the registry's `redirect` middleware.
+
+    `origin` is the registry's own storage, spelled like `store.location`: its `rootdirectory`, or its bucket.
+    """
 
     enabled: bool = True
     listen: ListenAddress = "127.0.0.1:8089"
+    metrics_listen: ListenAddress | None = None
     origin: str | None = None
+    origin_s3: S3Settings = S3Settings()
     closed_network: bool = False
-
-
-def read_secret_file(path: Path) -> str:
-    """The first line of a secret file.
-
-    Raises:
-        SettingsError: unreadable, or empty.
-    """
-    try:
-        secret = path.read_text().partition("\n")[0].strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"cannot read the secret file {path}: {error}") from error
-    if not secret:
-        raise SettingsError(f"the secret file {path} is empty")
-    return secret
-
-
-def secret_value(value: SecretStr | None, file: Path | None) -> str | None:
-    """A secret from a file, else from the value itself."""
-    if file is not None:
-        return read_secret_file(file)
-    return value.get_secret_value() if value is not None else None
-
-
-def _only_one(section: _Section, name: str) -> _Section:
-    if getattr(section, name) is not None and getattr(section, f"{name}_file") is not None:
-        raise ValueError(f"set {name} or {name}_file, not both")
-    return section
+    access_log: bool = False
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None

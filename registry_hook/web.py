@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import FrameType
 
 import structlog
-import waitress
+import waitress  # type: ignore[import-untyped]  # it has no types, and three calls need none
 from flask import Flask
 from prometheus_client import CollectorRegistry
 

@@ -1,0 +1,71 @@
+"""Moves `<tag>-nydus`, the last step of everything.
+
+Distribution has no If-Match on manifests. What protects the tag is a lock that all our workers share and a
+second look at the source tag afterwards: if it moved, everything is done again. A writer that is not ours can
+still come in between; the sweep finds that.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+
+from converter.classify import Kind, classify
+from converter.oci import Digest
+from registry_hook.jobs.model import JsonObject
+from registry_hook.registry.errors import NotFoundError
+from registry_hook.requests import ConversionRequest, PublicationRequest, text
+from registry_hook.services import Services
+from registry_hook.stages.outside import translated
+
+SUFFIX: Final = "-nydus"
+_MAX_TAG: Final = 128
+_log = structlog.get_logger(__name__)
+
+
+def converted_tag(tag: str) -> str | None:
+    """The tag of the converted image; None if it would be longer than a tag may be."""
+    return tag + SUFFIX if len(tag) + len(SUFFIX) <= _MAX_TAG else None
+
+
+def publish_tag(
+    services: Services, request: PublicationRequest, source: ConversionRequest, converted: JsonObject
+) -> JsonObject:
+    """Points `<tag>-nydus` to a converted image, if the tag still means its source.
+
+    Returns:
+        `published` with what was done, `skipped` with a reason, or `moved` if the tag means something else
+        (or nothing) by now.
+    """
+    target = converted_tag(request.tag)
+    if target is None:
+        return {"skipped": f"the tag is too long for {SUFFIX} after it"}
+    digest = Digest.parse(text(converted, "digest"))
+    with translated(), services.locks.hold(request.repository, request.tag):
+        if not _means(services, request, source.source):
+            return {"moved": True}
+        current = services.registry.resolve(request.repository, target)
+        if current is None or current.digest != digest:
+            if current is not None and _is_foreign(services, request.repository, target):
+                return {"skipped": f"{target} is an image of its own, not a conversion; it is left alone"}
+            manifest = services.registry.manifest(request.repository, str(digest))
+            services.registry.put_manifest(request.repository, target, manifest.raw, manifest.media_type)
+            _log.info("tag moved", repository=request.repository, tag=target, digest=str(digest))
+        if not _means(services, request, source.source):
+            return {"moved": True}
+    return {"published": target, "digest": str(digest), "source": str(source.source)}
+
+
+def _means(services: Services, request: PublicationRequest, source: Digest) -> bool:
+    found = services.registry.resolve(request.repository, request.tag)
+    return found is not None and found.digest == source
+
+
+def _is_foreign(services: Services, repository: str, target: str) -> bool:
+    """Whether somebody pushed an ordinary image under the name that we would use."""
+    try:
+        manifest = services.registry.manifest(repository, target)
+    except NotFoundError:
+        return False
+    return classify(manifest) in (Kind.IMAGE, Kind.INDEX)

@@ -1,0 +1,65 @@
+"""What the stages of the pipeline work with, passed in by `wiring`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from converter.options import ConvertOptions
+from p2p_seed.store import BlobStore
+from registry_hook.jobs.locks import Locks
+from registry_hook.jobs.model import Jobs
+from registry_hook.registry import RegistryClient
+from registry_hook.spool import Spool
+from signer.keys import Signer
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The outside world, as far as a job needs it.
+
+    Args:
+        registry: the registry that is watched and written to.
+        registry_name: its host as users write it in references; statements carry it.
+        store: where converted blobs rest.
+        signer: the key that vouches for conversions.
+        builder_id: names this trust domain in provenance.
+        options: how images are converted.
+        spool: where images are converted before anything is uploaded.
+        locks: for tags and fallback indexes.
+        jobs: to look conversions up, and for sweeps to ask for publications.
+        now_s: seconds since the epoch.
+        sleep: waits for some seconds.
+    """
+
+    registry: RegistryClient
+    registry_name: str
+    store: BlobStore
+    signer: Signer
+    builder_id: str
+    options: ConvertOptions
+    spool: Spool
+    locks: Locks
+    jobs: Jobs
+    now_s: Callable[[], float]
+    sleep: Callable[[float], None]
+
+    @property
+    def settings(self) -> str:
+        """Everything beside its source that decides what a conversion leaves in the registry."""
+        return f"{self.options.fingerprint()} {self.signer.public_key.hint} {self.builder_id}"
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of this program's parts, for provenance."""
+        return {"dragonhook": version("dragonhook")}
+
+    def named(self, repository: str) -> str:
+        """A repository with the registry's host."""
+        return f"{self.registry_name}/{repository}"
+
+    def now(self) -> str:
+        """The time for a step's result, RFC 3339 in UTC."""
+        return datetime.fromtimestamp(self.now_s(), UTC).isoformat(timespec="seconds")

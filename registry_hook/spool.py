@@ -1,0 +1,208 @@
+"""The spool: a directory for each job in which an image is converted before anything of it is uploaded.
+
+A layer's digest, and so its key everywhere, is known only when all of it is converted; and a bad last layer
+must leave nothing behind. So the whole image is written here first. What is written can be read again after a
+crash (`image.json` is the last file, so it means that the others are complete), and is simply made again when
+it is lost: the same source gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from converter.bootstrap_layer import FS_VERSION
+from converter.chunk_manifest import BlobChunks, Bootstrap, ChunkManifestError
+from converter.chunk_manifest.fields import Fields
+from converter.image import ConvertedImage
+from converter.oci import Descriptor, Digest, ImageManifest, OciError, media_types, parse_manifest
+
+_FACTS: Final = "image.json"
+_MANIFEST: Final = "manifest.json"
+_CONFIG: Final = "config.json"
+_DIGESTER: Final = "blake3"
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SpooledBlob:
+    """A data blob, and what is signed of it.
+
+    Args:
+        descriptor: as in the manifest.
+        path: its file.
+        chunks: its tree and the descriptor of its chunk list.
+        chunk_list: file of the chunk list.
+    """
+
+    descriptor: Descriptor
+    path: Path
+    chunks: BlobChunks
+    chunk_list: Path
+
+
+@dataclass(frozen=True, slots=True)
+class SpooledImage:
+    """A converted image on the local disk.
+
+    Args:
+        manifest: the converted image's.
+        config: the converted image's.
+        blobs: one for each layer of the source, lowest first.
+        bootstrap: what is signed of the bootstrap layer, the last layer of the manifest.
+        bootstrap_path: file of the bootstrap layer.
+        counts: facts for people: files, bytes.
+    """
+
+    manifest: ImageManifest
+    config: bytes
+    blobs: tuple[SpooledBlob, ...]
+    bootstrap: Bootstrap
+    bootstrap_path: Path
+    counts: Mapping[str, int]
+
+
+class Spool:
+    """All spool directories of this machine."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    @contextmanager
+    def directory(self, job_id: str) -> Iterator[Path]:
+        """The directory of a job: with what an earlier try left, and removed when the job ends."""
+        path = self._root / job_id
+        path.mkdir(parents=True, exist_ok=True)
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def remove_leftovers(self, is_active: Callable[[list[str]], set[str]]) -> int:
+        """Removes the directories of jobs that have ended, which a killed worker could not.
+
+        Args:
+            is_active: tells which of some job ids are still going to run.
+
+        Returns:
+            How many were removed.
+        """
+        found = sorted(path.name for path in self._root.glob("*") if path.is_dir())
+        ended = set(found) - is_active(found)
+        for name in ended:
+            shutil.rmtree(self._root / name, ignore_errors=True)
+        return len(ended)
+
+
+def save(image: ConvertedImage, directory: Path, chunk_size: int) -> SpooledImage:
+    """Remembers a finished conversion in its directory."""
+    spooled = _from_converted(image, chunk_size)
+    (directory / _MANIFEST).write_bytes(image.manifest.raw)
+    (directory / _CONFIG).write_bytes(image.config)
+    boot = spooled.bootstrap
+    facts = {
+        "blobs": [
+            {
+                "descriptor": blob.descriptor.to_json(), "path": blob.path.name,
+                "chunks": blob.chunks.to_json(), "chunk_list": blob.chunk_list.name,
+            }
+            for blob in spooled.blobs
+        ],
+        "bootstrap": {
+            "path": spooled.bootstrap_path.name, "diff_id": boot.diff_id.hex, "boot": boot.boot_digest.hex,
+            "chunk_size": boot.chunk_size,
+        },
+        "counts": dict(spooled.counts),
+    }  # fmt: skip
+    partial = directory / f"{_FACTS}.partial"
+    with partial.open("w") as file:
+        json.dump(facts, file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(directory / _FACTS)
+    return spooled
+
+
+def load(directory: Path) -> SpooledImage | None:
+    """Reads what `save` remembered; None if there is nothing, or nothing that can be read."""
+    try:
+        facts = json.loads((directory / _FACTS).read_bytes())
+        return _from_facts(directory, facts)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, OciError, ChunkManifestError) as error:
+        _log.warning(
+            "spooled image is unreadable and is made again", directory=str(directory), error=str(error)
+        )
+        return None
+
+
+def _from_converted(image: ConvertedImage, chunk_size: int) -> SpooledImage:
+    layer = image.bootstrap.descriptor
+    return SpooledImage(
+        manifest=image.manifest,
+        config=image.config,
+        blobs=tuple(
+            SpooledBlob(
+                blob.descriptor,
+                blob.path,
+                BlobChunks(
+                    blob.descriptor.digest, blob.descriptor.size, blob.compressor, blob.chunk_count,
+                    blob.root_hash, blob.chunk_list,
+                ),
+                blob.chunk_list_path,
+            )
+            for blob in image.blobs
+        ),
+        bootstrap=Bootstrap(
+            layer.digest, layer.size, image.bootstrap.diff_id, image.bootstrap.boot_digest, FS_VERSION,
+            chunk_size, _DIGESTER,
+        ),
+        bootstrap_path=image.bootstrap.path,
+        counts={
+            "files": image.stats.files,
+            "tar_bytes": sum(layer.tar_size for layer in image.stats.layers),
+            "source_bytes": sum(layer.stored_size for layer in image.stats.layers),
+            "blob_bytes": sum(blob.descriptor.size for blob in image.blobs),
+            "chunks": sum(blob.chunk_count for blob in image.blobs),
+        },
+    )  # fmt: skip
+
+
+def _from_facts(directory: Path, facts: Mapping[str, Any]) -> SpooledImage:
+    manifest = parse_manifest((directory / _MANIFEST).read_bytes(), media_types.OCI_MANIFEST)
+    if not isinstance(manifest, ImageManifest):
+        raise ValueError("the spooled manifest is not an image's")
+    boot, layer = facts["bootstrap"], manifest.layers[-1]
+    return SpooledImage(
+        manifest=manifest,
+        config=(directory / _CONFIG).read_bytes(),
+        blobs=tuple(
+            SpooledBlob(
+                Descriptor.from_json(blob["descriptor"]),
+                _existing(directory / blob["path"]),
+                BlobChunks.from_json(Fields(blob["chunks"], "chunks")),
+                _existing(directory / blob["chunk_list"]),
+            )
+            for blob in facts["blobs"]
+        ),
+        bootstrap=Bootstrap(
+            layer.digest, layer.size, Digest(boot["diff_id"]), Digest(boot["boot"]), FS_VERSION,
+            boot["chunk_size"], _DIGESTER,
+        ),
+        bootstrap_path=_existing(directory / boot["path"]),
+        counts=facts["counts"],
+    )  # fmt: skip
+
+
+def _existing(path: Path) -> Path:
+    path.stat()
+    return path

@@ -1,0 +1,62 @@
+"""Makes an index of converted images out of the conversions of a source index's images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from converter.oci import Descriptor, ImageIndex, encode_json, media_types, parse_manifest
+from registry_hook.jobs.model import JsonObject
+from registry_hook.requests import ConversionRequest
+from registry_hook.services import Services
+from registry_hook.stages.begin import children, digest_of, source_index
+from registry_hook.stages.outside import translated
+
+
+def assemble_index(
+    services: Services, request: ConversionRequest, begun: JsonObject, images: Sequence[JsonObject]
+) -> JsonObject:
+    """Stores the converted index under its digest.
+
+    Args:
+        services: the outside world.
+        request: names the source index.
+        begun: with the children that were chosen.
+        images: the results of their conversions, in the same order.
+
+    Returns:
+        `digest` of the converted index, `images` in it, `finished`: when it was made, and `listed`: whether the
+        registry lists it as a referrer of its source by itself.
+    """
+    source = source_index(services, request)
+    with translated():
+        entries = []
+        for entry, image in zip(children(begun), images, strict=True):
+            converted = services.registry.manifest(request.repository, str(digest_of(image)))
+            entries.append(replace(converted.descriptor, platform=entry.platform))
+        index = converted_index(source, entries)
+        listed = services.registry.put_manifest(
+            request.repository, str(index.digest), index.raw, index.media_type
+        )
+    return {
+        "digest": str(index.digest), "images": len(entries), "listed": listed, "finished": services.now(),
+    }  # fmt: skip
+
+
+def converted_index(source: ImageIndex, entries: Sequence[Descriptor]) -> ImageIndex:
+    """Builds the index; equal input, equal bytes.
+
+    Args:
+        source: becomes the subject.
+        entries: converted images with the platforms that the source gives them.
+    """
+    document = {
+        "schemaVersion": 2,
+        "mediaType": media_types.OCI_INDEX,
+        "manifests": [entry.to_json() for entry in entries],
+        "subject": source.descriptor.to_json(),
+        "annotations": {media_types.ANNOTATION_SOURCE_DIGEST: str(source.digest)},
+    }
+    index = parse_manifest(encode_json(document), media_types.OCI_INDEX)
+    assert isinstance(index, ImageIndex)  # noqa: S101 - follows from the media type
+    return index

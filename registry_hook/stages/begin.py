@@ -1,0 +1,88 @@
+"""The first step of a conversion: what is to be converted, and when it began."""
+
+from __future__ import annotations
+
+from converter.classify import Kind, classify, is_image_entry
+from converter.oci import Descriptor, Digest, ImageIndex, ImageManifest
+from registry_hook.errors import JobFailed
+from registry_hook.jobs.model import JsonObject
+from registry_hook.requests import IMAGE, ConversionRequest, text
+from registry_hook.services import Services
+from registry_hook.stages.outside import translated
+
+
+def begin_image(services: Services, request: ConversionRequest) -> JsonObject:
+    """Checks that the source is an image.
+
+    Returns:
+        `started`: the time for the provenance, which a repeated step must not change.
+    """
+    source_image(services, request)
+    return {"started": services.now()}
+
+
+def source_image(services: Services, request: ConversionRequest) -> ImageManifest:
+    """Fetches the manifest of the source.
+
+    Raises:
+        JobFailed: it is not an image that can be converted.
+        RetryLater: the registry is unavailable.
+    """
+    with translated():
+        manifest = services.registry.manifest(request.repository, str(request.source))
+    if not isinstance(manifest, ImageManifest) or classify(manifest) is not Kind.IMAGE:
+        raise JobFailed(f"{request.source} is not an image that can be converted", bad_input=True)
+    return manifest
+
+
+def begin_index(services: Services, request: ConversionRequest) -> JsonObject:
+    """Chooses the children of an index that are converted: its images, without attestations and the like.
+
+    Returns:
+        `started`, and `children`: the entries of the index, as JSON, in its order.
+    """
+    source = source_index(services, request)
+    chosen = [entry for entry in source.manifests if _is_image(services, request.repository, entry)]
+    if not chosen:
+        raise JobFailed(f"the index {request.source} has no image that can be converted", bad_input=True)
+    return {"started": services.now(), "children": [entry.to_json() for entry in chosen]}
+
+
+def source_index(services: Services, request: ConversionRequest) -> ImageIndex:
+    """Fetches the source index.
+
+    Raises:
+        JobFailed: it is not an index of images.
+        RetryLater: the registry is unavailable.
+    """
+    with translated():
+        manifest = services.registry.manifest(request.repository, str(request.source))
+    if not isinstance(manifest, ImageIndex):
+        raise JobFailed(f"{request.source} is not an index", bad_input=True)
+    return manifest
+
+
+def children(begun: JsonObject) -> list[Descriptor]:
+    """The entries that `begin_index` chose."""
+    entries = begun["children"]
+    return [Descriptor.from_json(entry) for entry in entries] if isinstance(entries, list) else []
+
+
+def child_requests(source: ConversionRequest, begun: JsonObject) -> list[ConversionRequest]:
+    """The conversions of the children that `begin_index` chose."""
+    return [
+        ConversionRequest(IMAGE, source.repository, child.digest, source.settings)
+        for child in children(begun)
+    ]
+
+
+def _is_image(services: Services, repository: str, entry: Descriptor) -> bool:
+    if not is_image_entry(entry):
+        return False
+    with translated():
+        return classify(services.registry.manifest(repository, str(entry.digest))) is Kind.IMAGE
+
+
+def digest_of(result: JsonObject) -> Digest:
+    """The digest in a step's or job's result."""
+    return Digest.parse(text(result, "digest"))

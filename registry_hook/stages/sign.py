@@ -1,0 +1,187 @@
+"""Signs a conversion and attaches what was signed, before any tag leads to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import nullcontext
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from converter.chunk_manifest import SourceImage
+from converter.oci import Descriptor, Digest, ImageIndex, Manifest, Platform
+from registry_hook.jobs.model import JsonObject
+from registry_hook.registry import fallback_tag, update_fallback_index
+from registry_hook.registry.errors import NotFoundError
+from registry_hook.requests import ConversionRequest, text
+from registry_hook.services import Services
+from registry_hook.stages.begin import digest_of, source_image, source_index
+from registry_hook.stages.convert import spooled
+from registry_hook.stages.outside import translated
+from signer.attach import Artifact, referrer_descriptor
+from signer.provenance import Build
+from signer.referrers import merge_referrers
+from signer.sign import (
+    IndexSigningRequest,
+    SignedArtifacts,
+    SigningRequest,
+    sign_image,
+    sign_index,
+)  # fmt: skip
+from signer.simple_signing import merge_simple_signatures
+
+
+def sign_converted(
+    services: Services,
+    request: ConversionRequest,
+    begun: JsonObject,
+    converted: JsonObject,
+    uploaded: JsonObject,
+    job_id: str,
+    directory: Path,
+) -> JsonObject:
+    """Signs a converted image.
+
+    Args:
+        services: the outside world.
+        request: names the source.
+        begun: the kept result of the first step: when the conversion began.
+        converted: the kept result of the conversion: when it was finished. Times come from kept results, so
+            that a repeated step signs the same statements.
+        uploaded: the kept result of the upload.
+        job_id: for the provenance.
+        directory: the spool directory.
+
+    Returns:
+        `artifacts`: how many were attached.
+    """
+    source = source_image(services, request)
+    image = spooled(services, request, directory)
+    finished = datetime.fromisoformat(text(converted, "finished"))
+    with translated():
+        signed = sign_image(
+            SigningRequest(
+                repository=services.named(request.repository),
+                manifest=image.manifest,
+                source=_source(services, request, source),
+                bootstrap=image.bootstrap,
+                blobs=tuple((blob.chunks, blob.chunk_list) for blob in image.blobs),
+                build=_build(services, job_id, begun, finished),
+                issued_at=finished,
+                platform=platform_of(image.config),
+            ),
+            services.signer,
+        )
+    return _attach(services, request, signed, image.manifest, listed=uploaded["listed"] is True)
+
+
+def sign_index_of(
+    services: Services, request: ConversionRequest, begun: JsonObject, made: JsonObject, job_id: str
+) -> JsonObject:
+    """Signs a converted index; its images were signed by their own jobs.
+
+    Returns:
+        `artifacts`: how many were attached.
+    """
+    source = source_index(services, request)
+    finished = datetime.fromisoformat(text(made, "finished"))
+    with translated():
+        index = services.registry.manifest(request.repository, str(digest_of(made)))
+        if not isinstance(index, ImageIndex):
+            raise TypeError(f"{index.digest} was made as an index")
+        signed = sign_index(
+            IndexSigningRequest(
+                repository=services.named(request.repository),
+                index=index,
+                source=_source(services, request, source),
+                build=_build(services, job_id, begun, finished),
+            ),
+            services.signer,
+        )
+    return _attach(services, request, signed, index, listed=made["listed"] is True)
+
+
+def platform_of(config: bytes) -> Platform | None:
+    """The platform in an image config; None where it names none, as the config of an empty image may."""
+    document = json.loads(config)
+    if not document.get("os") or not document.get("architecture"):
+        return None
+    return Platform(document["os"], document["architecture"], document.get("variant") or None)
+
+
+def _attach(
+    services: Services,
+    request: ConversionRequest,
+    signed: SignedArtifacts,
+    converted: Manifest,
+    *,
+    listed: bool,
+) -> JsonObject:
+    """Pushes what was signed, and lists it where the registry does not list referrers by itself.
+
+    The converted image goes to the front of what is listed for its source: nydus-snapshotter looks at no
+    other entry.
+    """
+    repository = request.repository
+    with translated():
+        # One writer at a time for all that belongs to an image: its tags must not mix two signings.
+        with services.locks.hold(repository, signed.fallback_tag):
+            pushed = [_push(services, repository, artifact) for artifact in signed.referrers]
+            _push(services, repository, _with_other_signatures(services, repository, signed.signature))
+            if not all(pushed):
+                _list(services, repository, signed.subject.digest, signed.entries, None)
+        if not listed:
+            with services.locks.hold(repository, fallback_tag(request.source)):
+                _list(services, repository, request.source, (), referrer_descriptor(converted))
+    return {"artifacts": len(signed.referrers) + 1}
+
+
+def _push(services: Services, repository: str, artifact: Artifact) -> bool:
+    for blob in artifact.blobs:
+        services.registry.put_blob(repository, blob.descriptor, blob.content)
+    manifest = artifact.manifest
+    return services.registry.put_manifest(repository, artifact.tag, manifest.raw, manifest.media_type)
+
+
+def _list(
+    services: Services,
+    repository: str,
+    subject: Digest,
+    entries: Sequence[Descriptor],
+    first: Descriptor | None,
+) -> None:
+    """Updates the fallback index of `subject`; the caller holds its lock."""
+    merge = partial(merge_referrers, entries=entries, first=first)
+    update_fallback_index(services.registry, repository, subject, merge, nullcontext())
+
+
+def _with_other_signatures(services: Services, repository: str, ours: Artifact) -> Artifact:
+    try:
+        existing: bytes | None = services.registry.manifest(repository, ours.tag).raw
+    except NotFoundError:
+        existing = None
+    return merge_simple_signatures(existing, ours)
+
+
+def _source(services: Services, request: ConversionRequest, source: Manifest) -> SourceImage:
+    return SourceImage(services.named(request.repository), source.digest, source.media_type)
+
+
+def _build(services: Services, job_id: str, begun: JsonObject, finished: datetime) -> Build:
+    options = services.options
+    return Build(
+        builder_id=services.builder_id,
+        versions=services.versions,
+        parameters={
+            "compressor": options.compressor,
+            "level": options.level,
+            "chunkSize": options.chunk_size,
+            "kernelMountable": options.kernel_mountable,
+            "encoder": options.fingerprint(),
+        },
+        source_verification="not verified",
+        invocation_id=job_id,
+        started_on=datetime.fromisoformat(text(begun, "started")),
+        finished_on=finished,
+    )

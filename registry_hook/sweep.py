@@ -1,0 +1,128 @@
+"""Compares the whole registry with what is published, and asks for what is missing.
+
+The registry keeps its notifications in memory only and loses them at each restart, so events make things fast
+and the sweep makes them right. It reads: the catalog, the tags, and of each tag one HEAD; and it fetches
+manifests of converted tags, which name their source, and of tags that seem to lack one. Nothing is deleted: a
+converted tag whose source tag is gone stays, since somebody may be running it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import structlog
+
+from converter.oci import Digest, ImageIndex, Manifest, OciError, media_types
+from registry_hook.errors import NotStoredError, RetryLater
+from registry_hook.jobs.model import JsonObject
+from registry_hook.notification import is_artifact_tag
+from registry_hook.publish import SUFFIX, converted_tag
+from registry_hook.registry.errors import ContentError, RefusedError
+from registry_hook.requests import IMAGE, INDEX, ConversionRequest, PublicationRequest
+from registry_hook.services import Services
+from registry_hook.stages.find import previous_runs
+from registry_hook.stages.outside import translated
+from registry_hook.stages.resolve import why_not
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Tally:
+    repositories: int = 0
+    tags: int = 0
+    asked: int = 0
+    unreadable: int = 0
+
+
+def sweep(services: Services, job_id: str) -> JsonObject:
+    """Looks at every tag once.
+
+    Returns:
+        How many `repositories` and `tags` there are, how many publications were `asked` for, and how many
+        tags could not be read.
+
+    Raises:
+        RetryLater: the registry or the job database is unavailable. Repeating asks for nothing twice.
+    """
+    tally = _Tally()
+    with translated():
+        for repository in services.registry.repositories():
+            tally.repositories += 1
+            for tag in _lacking(services, repository, tally):
+                _ask(services, repository, tag, job_id)
+                tally.asked += 1
+    _log.info("sweep done", asked=tally.asked, tags=tally.tags, repositories=tally.repositories)
+    return {
+        "repositories": tally.repositories,
+        "tags": tally.tags,
+        "asked": tally.asked,
+        "unreadable": tally.unreadable,
+    }
+
+
+def source_of(manifest: Manifest) -> Digest | None:
+    """The source that a converted image or index was made from; None for anything else."""
+    named = manifest.annotations.get(media_types.ANNOTATION_SOURCE_DIGEST)
+    if manifest.subject is None or named != str(manifest.subject.digest):
+        return None
+    return manifest.subject.digest
+
+
+def _lacking(services: Services, repository: str, tally: _Tally) -> Iterator[str]:
+    """The tags of a repository whose converted image is missing or made from something else."""
+    tags = set(services.registry.tags(repository))
+    tally.tags += len(tags)
+    published: dict[str, Digest | None] = {}
+    for tag in sorted(tags):
+        if tag.endswith(SUFFIX):
+            published[tag] = _published_source(services, repository, tag, tally)
+    for tag in sorted(tags):
+        # A tag that only looks like a converted one is an image like any other.
+        if is_artifact_tag(tag) or published.get(tag) is not None:
+            if tag.endswith(SUFFIX) and tag.removesuffix(SUFFIX) not in tags:
+                _log.info("converted tag without its source tag", repository=repository, tag=tag)
+            continue
+        target = converted_tag(tag)
+        try:
+            found = services.registry.resolve(repository, tag)
+            if found is None or target is None or published.get(target) == found.digest:
+                continue
+            if _convertible(services, repository, found.digest):
+                yield tag
+        except (ContentError, RefusedError, OciError) as error:
+            _skip(repository, tag, error, tally)
+
+
+def _published_source(services: Services, repository: str, tag: str, tally: _Tally) -> Digest | None:
+    try:
+        return source_of(services.registry.manifest(repository, tag))
+    except (ContentError, RefusedError, OciError) as error:
+        _skip(repository, tag, error, tally)
+        return None
+
+
+def _convertible(services: Services, repository: str, digest: Digest) -> bool:
+    """Whether a conversion makes sense: it is an image, and was not found to be broken."""
+    manifest = services.registry.manifest(repository, str(digest))
+    if why_not(manifest) is not None:
+        return False
+    kind = INDEX if isinstance(manifest, ImageIndex) else IMAGE
+    runs = previous_runs(services, ConversionRequest(kind, repository, digest, services.settings))
+    return not (runs and runs[-1].bad_input)
+
+
+def _ask(services: Services, repository: str, tag: str, job_id: str) -> None:
+    name = hashlib.sha256(f"{repository}:{tag}".encode()).hexdigest()[:20]
+    wanted = PublicationRequest(repository, tag, None, services.now_s())
+    try:
+        services.jobs.enqueue(wanted.job(f"{job_id}-{name}"))
+    except NotStoredError as error:
+        raise RetryLater(str(error)) from error
+
+
+def _skip(repository: str, tag: str, error: Exception, tally: _Tally) -> None:
+    _log.warning("tag cannot be read", repository=repository, tag=tag, error=str(error))
+    tally.unreadable += 1

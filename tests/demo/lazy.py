@@ -53,7 +53,7 @@ def run_from_kernel(layout: Path, work: Path, program: str) -> str:
     Returns:
         What it printed.
     """
-    *data, last = (_layout_blob(layout, layer.digest) for layer in layout_image(layout).layers)
+    *data, last = (layout_blob(layout, layer.digest) for layer in layout_image(layout).layers)
     bootstrap = _write_bootstrap(last.read_bytes(), work)
     mountpoint = work / "mnt"
     mountpoint.mkdir()
@@ -71,7 +71,7 @@ def registry_image(host: str, repository: str, tag: str) -> ImageManifest:
 def layout_image(layout: Path) -> ImageManifest:
     """The manifest of the one image of an OCI layout."""
     index = json.loads((layout / "index.json").read_bytes())
-    return _image(_layout_blob(layout, Digest.parse(index["manifests"][0]["digest"])).read_bytes())
+    return _image(layout_blob(layout, Digest.parse(index["manifests"][0]["digest"])).read_bytes())
 
 
 def _image(raw: bytes) -> ImageManifest:
@@ -81,7 +81,8 @@ def _image(raw: bytes) -> ImageManifest:
     return manifest
 
 
-def _layout_blob(layout: Path, digest: Digest) -> Path:
+def layout_blob(layout: Path, digest: Digest) -> Path:
+    """The file of a blob of an OCI layout."""
     return layout / "blobs/sha256" / digest.hex
 
 

@@ -106,6 +106,22 @@ def build_image(tars: Sequence[bytes], compression: Sequence[Compression] | Comp
     return Image(manifest, config, blobs | {config_descriptor.digest: config})
 
 
+def read_image(directory: Path, tag: str) -> Image:
+    """Reads an image from an OCI layout.
+
+    Raises:
+        KeyError: the layout has no such tag.
+    """
+    index = json.loads((directory / "index.json").read_bytes())
+    named = {entry["annotations"]["org.opencontainers.image.ref.name"]: entry for entry in index["manifests"]}
+    blobs = directory / "blobs/sha256"
+    manifest = parse_manifest((blobs / Digest.parse(named[tag]["digest"]).hex).read_bytes())
+    assert isinstance(manifest, ImageManifest)
+    digests = [manifest.config.digest, *(layer.digest for layer in manifest.layers)]
+    content = {digest: (blobs / digest.hex).read_bytes() for digest in digests}
+    return Image(manifest, content[manifest.config.digest], content)
+
+
 def compress(tar: bytes, kind: Compression) -> bytes:
     """The stored bytes of a layer; `stored-gzip` gives the same bytes with every zlib."""
     if kind == "plain":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.images.odd.case import Case, case
 from tests.images.tar import CHAR, Entry, directory, file, hardlink, opaque, symlink, whiteout
 
-_LOWER = (
+LOWER = (
     directory("d", 0o750, uid=3),
     file("d/x", b"lower x"),
     file("d/y", b"lower y"),
@@ -14,58 +14,64 @@ _LOWER = (
 )
 
 WHITEOUTS: tuple[Case, ...] = (
-    case("whiteout-file", _LOWER, [directory("d", 0o750, uid=3), whiteout("d/x")]),
-    case("whiteout-directory", _LOWER, [directory("d"), whiteout("d/s")]),
-    case("whiteout-parents-unlisted", _LOWER, [whiteout("d/s/t")]),
+    case("whiteout-file", LOWER, [directory("d", 0o750, uid=3), whiteout("d/x")]),
+    case("whiteout-directory", LOWER, [directory("d"), whiteout("d/s")]),
+    case("whiteout-parents-unlisted", LOWER, [whiteout("d/s/t")]),
     case(
         "whiteout-of-nothing",
-        _LOWER,
+        LOWER,
         [directory("d"), whiteout("d/never"), directory("e"), whiteout("e/never")],
     ),
-    case("whiteout-of-nothing-implicit", _LOWER, [whiteout("e/never")]),
+    case("whiteout-of-nothing-implicit", LOWER, [whiteout("e/never")]),
     case("whiteout-lowest-of-nothing", [directory("d"), file("d/x", b"x"), whiteout("d/never")]),
     case(
         "whiteout-lowest-after-own", [directory("d"), file("d/x", b"x"), file("d/y", b"y"), whiteout("d/x")]
     ),
     case("whiteout-lowest-before-own", [directory("d"), whiteout("d/x"), file("d/x", b"x")]),
-    case("whiteout-before-own", _LOWER, [directory("d"), whiteout("d/x"), file("d/x", b"new x")]),
-    case("whiteout-after-own", _LOWER, [directory("d"), file("d/x", b"new x"), whiteout("d/x")]),
-    case("whiteout-after-own-new", _LOWER, [directory("d"), file("d/new", b"new"), whiteout("d/new")]),
-    case("whiteout-directory-before-own", _LOWER, [whiteout("d"), directory("d", 0o700), file("d/z", b"z")]),
-    case("whiteout-directory-after-own", _LOWER, [directory("d", 0o700), file("d/z", b"z"), whiteout("d")]),
-    case("whiteout-directory-before-implicit", _LOWER, [whiteout("d"), file("d/z", b"z")]),
-    case("whiteout-directory-after-implicit", _LOWER, [file("d/z", b"z"), whiteout("d")]),
-    case("whiteout-directory-then-deeper", _LOWER, [whiteout("d/s"), file("d/s/u/v", b"v")]),
-    case("whiteout-twice", _LOWER, [directory("d"), whiteout("d/x"), whiteout("d/x")]),
+    case("whiteout-before-own", LOWER, [directory("d"), whiteout("d/x"), file("d/x", b"new x")]),
+    case("whiteout-after-own", LOWER, [directory("d"), file("d/x", b"new x"), whiteout("d/x")]),
+    case("whiteout-after-own-new", LOWER, [directory("d"), file("d/new", b"new"), whiteout("d/new")]),
+    case("whiteout-directory-before-own", LOWER, [whiteout("d"), directory("d", 0o700), file("d/z", b"z")]),
+    case("whiteout-directory-after-own", LOWER, [directory("d", 0o700), file("d/z", b"z"), whiteout("d")]),
+    case("whiteout-directory-before-implicit", LOWER, [whiteout("d"), file("d/z", b"z")]),
+    case("whiteout-directory-after-implicit", LOWER, [file("d/z", b"z"), whiteout("d")]),
+    case("whiteout-directory-then-deeper", LOWER, [whiteout("d/s"), file("d/s/u/v", b"v")]),
+    case("whiteout-twice", LOWER, [directory("d"), whiteout("d/x"), whiteout("d/x")]),
     case(
         "whiteout-and-back",
-        _LOWER,
+        LOWER,
         [directory("d"), whiteout("d/x")],
         [directory("d"), file("d/x", b"third x")],
     ),
-    case("whiteout-directory-and-back", _LOWER, [whiteout("d")], [file("d/z", b"z")]),
+    case("whiteout-directory-and-back", LOWER, [whiteout("d")], [file("d/z", b"z")]),
     case(
         "whiteout-directory-two-down",
-        _LOWER,
+        LOWER,
         [file("other")],
         [whiteout("d")],
         [directory("d"), file("d/w", b"w")],
     ),
     case("whiteout-of-hardlink", [file("a", b"a"), hardlink("b", "a"), hardlink("c", "a")], [whiteout("a")]),
-    case("whiteout-symlink", [symlink("l", "d"), *_LOWER], [whiteout("l")]),
-    case("whiteout-with-content", _LOWER, [directory("d"), Entry(b"d/.wh.x", content=b"content")]),
-    case("whiteout-as-directory", _LOWER, [directory("d"), directory("d/.wh.x")]),
-    case("whiteout-as-symlink", _LOWER, [directory("d"), symlink("d/.wh.x", "y")]),
-    case("whiteout-name-empty", _LOWER, [directory("d"), file("d/.wh.")]),
+    case("whiteout-symlink", [symlink("l", "d"), *LOWER], [whiteout("l")]),
+    case("whiteout-with-content", LOWER, [directory("d"), Entry(b"d/.wh.x", content=b"content")]),
+    case("whiteout-as-directory", LOWER, [directory("d"), directory("d/.wh.x")]),
+    case("whiteout-as-symlink", LOWER, [directory("d"), symlink("d/.wh.x", "y")]),
+    case("whiteout-name-empty", LOWER, [directory("d"), file("d/.wh.")]),
     case(
         "whiteout-name-not-utf8",
         [directory("d"), file(b"d/\xff\xfe", b"1")],
         [directory("d"), whiteout(b"d/\xff\xfe")],
     ),
-    case("whiteout-child-of-whiteout-name", _LOWER, [directory("d"), file("d/.wh.s/t", b"below a whiteout")]),
+    case("whiteout-child-of-whiteout-name", LOWER, [directory("d"), file("d/.wh.s/t", b"below a whiteout")]),
+    case(
+        "whiteout-and-child-of-whiteout-name",
+        LOWER,
+        [whiteout("d/s"), file("d/.wh.s/t", b"below a whiteout")],
+    ),
+    case("whiteout-aufs-parents-unlisted", LOWER, [file("e/.wh..wh.aufs")]),
     case(
         "whiteout-aufs",
-        _LOWER,
+        LOWER,
         [
             file(".wh..wh.aufs"),
             directory(".wh..wh.plnk"),
@@ -76,7 +82,7 @@ WHITEOUTS: tuple[Case, ...] = (
     ),
     case(
         "whiteout-aufs-hardlink",
-        _LOWER,
+        LOWER,
         [
             directory(".wh..wh.plnk"),
             file(".wh..wh.plnk/1.2", b"link"),
@@ -89,51 +95,49 @@ WHITEOUTS: tuple[Case, ...] = (
         [directory("d"), file("d/.wh..opqX")],
         [directory("d"), file("d/.wh..wh..opqX"), file("d/z", b"z")],
     ),
-    case("whiteout-overlay-device", _LOWER, [directory("d"), Entry(b"d/x", CHAR, device=(0, 0), mode=0o600)]),
+    case("whiteout-overlay-device", LOWER, [directory("d"), Entry(b"d/x", CHAR, device=(0, 0), mode=0o600)]),
     case("whiteout-overlay-device-lowest", [directory("d"), Entry(b"d/x", CHAR, device=(0, 0), mode=0o600)]),
     case(
         "opaque-overlay-xattr",
-        _LOWER,
+        LOWER,
         [directory("d", xattrs={b"trusted.overlay.opaque": b"y"}), file("d/z", b"z")],
     ),
 )
 
 OPAQUE: tuple[Case, ...] = (
-    case("opaque-first", _LOWER, [directory("d", 0o700), opaque("d"), file("d/z", b"z")]),
-    case("opaque-last", _LOWER, [directory("d", 0o700), file("d/z", b"z"), opaque("d")]),
-    case("opaque-before-directory", _LOWER, [opaque("d"), file("d/z", b"z"), directory("d", 0o700)]),
-    case("opaque-parent-unlisted", _LOWER, [opaque("d"), file("d/z", b"z")]),
-    case("opaque-alone", _LOWER, [directory("d"), opaque("d")]),
+    case("opaque-first", LOWER, [directory("d", 0o700), opaque("d"), file("d/z", b"z")]),
+    case("opaque-last", LOWER, [directory("d", 0o700), file("d/z", b"z"), opaque("d")]),
+    case("opaque-before-directory", LOWER, [opaque("d"), file("d/z", b"z"), directory("d", 0o700)]),
+    case("opaque-parent-unlisted", LOWER, [opaque("d"), file("d/z", b"z")]),
+    case("opaque-alone", LOWER, [directory("d"), opaque("d")]),
     case(
         "opaque-keeps-own-same-name",
-        _LOWER,
+        LOWER,
         [directory("d"), file("d/x", b"new x"), opaque("d"), file("d/s/n", b"n")],
     ),
-    case(
-        "opaque-and-whiteout", _LOWER, [directory("d"), opaque("d"), whiteout("d/x"), file("d/y", b"new y")]
-    ),
-    case("opaque-of-nothing", _LOWER, [directory("e"), opaque("e"), file("e/z", b"z")]),
+    case("opaque-and-whiteout", LOWER, [directory("d"), opaque("d"), whiteout("d/x"), file("d/y", b"new y")]),
+    case("opaque-of-nothing", LOWER, [directory("e"), opaque("e"), file("e/z", b"z")]),
     case("opaque-lowest-first", [directory("d"), opaque("d"), file("d/x", b"x")]),
     case("opaque-lowest-last", [directory("d"), file("d/x", b"x"), opaque("d")]),
     case(
         "opaque-middle",
-        _LOWER,
+        LOWER,
         [directory("d"), opaque("d"), file("d/z", b"z")],
         [directory("d"), file("d/x", b"top x")],
     ),
     case(
         "opaque-top-of-three",
-        _LOWER,
+        LOWER,
         [directory("d"), file("d/z", b"z")],
         [directory("d", 0o711), opaque("d"), file("d/w", b"w")],
     ),
-    case("opaque-nested", _LOWER, [directory("d"), directory("d/s"), opaque("d/s"), file("d/s/n", b"n")]),
+    case("opaque-nested", LOWER, [directory("d"), directory("d/s"), opaque("d/s"), file("d/s/n", b"n")]),
     case(
         "opaque-inside-opaque",
-        _LOWER,
+        LOWER,
         [directory("d"), opaque("d"), directory("d/s"), opaque("d/s"), file("d/s/n", b"n")],
     ),
-    case("opaque-parent-of-listed", _LOWER, [opaque("d"), directory("d/s", 0o711)]),
+    case("opaque-parent-of-listed", LOWER, [opaque("d"), directory("d/s", 0o711)]),
     case("opaque-of-file", [file("d", b"a file")], [directory("d"), opaque("d"), file("d/z", b"z")]),
     case(
         "opaque-of-symlink",
@@ -142,28 +146,28 @@ OPAQUE: tuple[Case, ...] = (
     ),
     case(
         "opaque-then-whiteout-above",
-        _LOWER,
+        LOWER,
         [directory("d"), opaque("d"), file("d/z", b"z")],
         [whiteout("d")],
     ),
 )
 
 REPLACED: tuple[Case, ...] = (
-    case("file-to-file", _LOWER, [directory("d"), file("d/x", b"longer content", mode=0o4711, uid=9)]),
+    case("file-to-file", LOWER, [directory("d"), file("d/x", b"longer content", mode=0o4711, uid=9)]),
     case("file-to-directory", [file("a", b"a")], [directory("a"), file("a/b", b"b")]),
     case("file-to-directory-implicit", [file("a", b"a")], [file("a/b", b"b")]),
-    case("directory-to-file", _LOWER, [file("d", b"file")]),
+    case("directory-to-file", LOWER, [file("d", b"file")]),
     case(
-        "directory-to-file-and-back", _LOWER, [file("d", b"file")], [directory("d", 0o711), file("d/z", b"z")]
+        "directory-to-file-and-back", LOWER, [file("d", b"file")], [directory("d", 0o711), file("d/z", b"z")]
     ),
-    case("directory-to-file-and-back-implicit", _LOWER, [file("d", b"file")], [file("d/z", b"z")]),
+    case("directory-to-file-and-back-implicit", LOWER, [file("d", b"file")], [file("d/z", b"z")]),
     case(
         "file-to-directory-and-back",
         [file("a", b"a")],
         [directory("a"), file("a/b", b"b")],
         [file("a", b"again")],
     ),
-    case("directory-to-symlink", [*_LOWER, directory("e"), file("e/f", b"f")], [symlink("d", "e")]),
+    case("directory-to-symlink", [*LOWER, directory("e"), file("e/f", b"f")], [symlink("d", "e")]),
     case(
         "symlink-to-directory",
         [symlink("d", "e"), directory("e"), file("e/f", b"f")],
@@ -193,7 +197,7 @@ REPLACED: tuple[Case, ...] = (
     case("symlink-to-self-directory-relisted", [symlink("d", "e"), directory("e"), directory("d", 0o700)]),
     case(
         "directory-metadata-only",
-        _LOWER,
+        LOWER,
         [directory("d", 0o3777, uid=7, gid=8, mtime=1000, xattrs={b"user.a": b"1"})],
     ),
     case(

@@ -20,13 +20,14 @@ from converter.blob.spool_file import SpoolFile
 from converter.blob.writer import BlobWriter
 from converter.decompress import decompress
 from converter.errors import LimitExceededError
-from converter.layer_tree import LayerTree, show
+from converter.layer_tree import LayerTree
 from converter.oci import Digest
 from converter.options import ConvertOptions
 from converter.progress import Progress
 from converter.rafs.layout import MAX_CHUNK_INDEX
 from converter.read_ahead import ReadAhead
-from converter.tar import ByteSource, Dialect, Entry, TarReader
+from converter.tar import ByteSource, Entry, TarReader
+from converter.tar.paths import show
 from converter.tree import FileTree
 
 STAGE: Final = "layer"
@@ -137,7 +138,7 @@ class _TarLoader:
 
     def load(self, blocks: Iterator[bytes]) -> None:
         """Uses up a tar."""
-        reader = TarReader(ByteSource(blocks), Dialect.GO)
+        reader = TarReader(ByteSource(blocks))
         for entry in reader:
             self.count += 1
             inode = self._layer.add(entry)

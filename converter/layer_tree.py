@@ -10,7 +10,9 @@ done here, too. So:
 - A hard link means the file itself, whatever that is by then; its own metadata become those of the file.
 - A whiteout also removes what this layer has listed under that name before. An entry listed after its
   whiteout takes the place of the whiteout.
-- The root's own entry says nothing but a time: engines make the root themselves.
+- The root's own entry says nothing but a time: engines make the root themselves. That it is opaque says
+  nothing either.
+- A character device 0:0 is overlayfs's own whiteout.
 - Times before 1970 or after 2262 become 1970. `trusted.*` and other attributes that cannot be set are left
   out.
 
@@ -24,36 +26,22 @@ import posixpath
 import stat
 from typing import Final
 
+from converter import layer_metadata as metadata
 from converter.errors import InvalidLayerError, LimitExceededError
 from converter.rafs.layout import MAX_NAME_LENGTH
 from converter.tar import Entry, EntryType
-from converter.tree import FileTree, LowerLink, device_number
+from converter.tar.paths import MAX_PATH_LENGTH, normalise, show
+from converter.tree import FileTree, LowerLink
 
-MAX_PATH_LENGTH: Final = 4095  # PATH_MAX without its NUL: what engines can create
 MAX_LINKS_FOLLOWED: Final = 255
-MAX_XATTR_NAME: Final = 255
-MAX_XATTR_VALUE: Final = 65535
 
 _WHITEOUT: Final = b".wh."
 _OPAQUE: Final = b".wh..wh..opq"
-_AUFS: Final = b".wh..wh."  # what aufs kept for itself
+_RESERVED: Final = b".wh..wh."  # what aufs kept for itself; engines take no notice
 # eStargz's own entries (stargz-snapshotter docs/estargz.md), which are no files of the image.
 _ESTARGZ: Final = frozenset((b"stargz.index.json", b".prefetch.landmark", b".no.prefetch.landmark"))
-_FILE_TYPE: Final = {
-    EntryType.FILE: stat.S_IFREG,
-    EntryType.SYMLINK: stat.S_IFLNK,
-    EntryType.CHARACTER_DEVICE: stat.S_IFCHR,
-    EntryType.BLOCK_DEVICE: stat.S_IFBLK,
-    EntryType.DIRECTORY: stat.S_IFDIR,
-    EntryType.FIFO: stat.S_IFIFO,
-}
 _DEVICES: Final = frozenset((EntryType.CHARACTER_DEVICE, EntryType.BLOCK_DEVICE))
 _SYMLINK_MODE: Final = stat.S_IFLNK | 0o777  # Linux has no other
-_MAX_TIME: Final = ((1 << 63) - 1) // 10**9, ((1 << 63) - 1) % 10**9  # 63 bits of nanoseconds
-_ACL_ACCESS: Final = b"system.posix_acl_access"
-_ACL_DEFAULT: Final = b"system.posix_acl_default"
-
-Xattrs = tuple[tuple[bytes, bytes], ...]
 
 
 class LayerTree:
@@ -80,8 +68,6 @@ class LayerTree:
             LimitExceededError: a name or path is too long.
         """
         path = normalise(entry.path)
-        if b".wh." in path and _is_aufs(path):
-            return None
         parent, _, name = path.rpartition(b"/")
         if not parent and (not name or name in _ESTARGZ):
             if not name:
@@ -115,6 +101,9 @@ class LayerTree:
             self._apply_metadata(existing, entry)
             return None
         self._remove(directory, name)
+        if entry.type is EntryType.CHARACTER_DEVICE and not (entry.major or entry.minor):
+            tree.hide(directory, name)
+            return None
         if hidden := tree.whiteouts.get(directory):
             hidden.discard(name)
         if entry.type is EntryType.HARDLINK:
@@ -126,44 +115,44 @@ class LayerTree:
 
     def _create(self, path: bytes, entry: Entry) -> int:
         tree, kind = self.tree, entry.type
-        mtime_s, mtime_ns = _bounded(entry.mtime_s, entry.mtime_ns)
-        mode, size, rdev = _FILE_TYPE[kind] | (entry.mode & 0o7777), entry.size, 0
+        mtime_s, mtime_ns = metadata.bounded_time(entry)
+        mode, size, rdev = kind | (entry.mode & 0o7777), entry.size, 0
         if kind is EntryType.SYMLINK:
             mode, size = _SYMLINK_MODE, len(entry.linkname)
             if not 0 < size <= MAX_PATH_LENGTH:
                 raise InvalidLayerError(f"{show(path)} is a symbolic link with a target of {size} bytes")
         elif kind in _DEVICES:
-            rdev = _device(path, entry)
-        uid, gid = _owner(path, entry)
+            rdev = metadata.device(path, entry)
+        uid, gid = metadata.owner(path, entry)
         inode = tree.add_inode(
             mode=mode, uid=uid, gid=gid, mtime_s=mtime_s, mtime_ns=mtime_ns, size=size, rdev=rdev
         )
         if kind is EntryType.SYMLINK:
             tree.symlink_target[inode] = entry.linkname
         if entry.xattrs:
-            self._add_xattrs(inode, path, entry.xattrs)
+            self._add_xattrs(inode, path, entry)
         return inode
 
     def _apply_metadata(self, inode: int, entry: Entry) -> None:
         """Gives a file that is there the metadata of one more entry."""
         tree = self.tree
-        uid, gid = _owner(entry.path, entry)
-        mtime_s, mtime_ns = _bounded(entry.mtime_s, entry.mtime_ns)
+        uid, gid = metadata.owner(entry.path, entry)
+        mtime_s, mtime_ns = metadata.bounded_time(entry)
         kind = stat.S_IFMT(tree.mode[inode])
         mode = _SYMLINK_MODE if kind == stat.S_IFLNK else kind | (entry.mode & 0o7777)
         tree.set_metadata(inode, mode=mode, uid=uid, gid=gid, mtime_s=mtime_s, mtime_ns=mtime_ns)
         if entry.xattrs:
-            self._add_xattrs(inode, entry.path, entry.xattrs)
+            self._add_xattrs(inode, entry.path, entry)
 
     def _touch_root(self, entry: Entry) -> None:
         tree = self.tree
-        mtime_s, mtime_ns = _bounded(entry.mtime_s, entry.mtime_ns)
+        mtime_s, mtime_ns = metadata.bounded_time(entry)
         tree.set_metadata(
             tree.ROOT, mode=tree.mode[tree.ROOT], uid=0, gid=0, mtime_s=mtime_s, mtime_ns=mtime_ns
         )
 
     def _link(self, directory: int, name: bytes, path: bytes, entry: Entry) -> None:
-        target = normalise(entry.linkname)
+        target = normalise(entry.linkname.lstrip(b"/"))  # an absolute target starts at the image's root
         if target == path or not target:
             raise InvalidLayerError(f"{show(path)} is a hard link to {'itself' if target else 'the root'}")
         parent, _, base = target.rpartition(b"/")
@@ -180,7 +169,10 @@ class LayerTree:
 
     def _hide(self, directory: int, name: bytes) -> None:
         if name == _OPAQUE:
-            self.tree.opaque.add(directory)
+            if directory != self.tree.ROOT:  # overlayfs does not ask whether the root is opaque
+                self.tree.opaque.add(directory)
+            return
+        if name.startswith(_RESERVED):
             return
         hidden = name[len(_WHITEOUT) :]
         if hidden in (b"", b".", b".."):
@@ -254,79 +246,9 @@ class LayerTree:
                 raise InvalidLayerError(f"{show(path)} leads through {other}, which is not a directory")
         return inodes, names, []
 
-    def _add_xattrs(self, inode: int, path: bytes, xattrs: Xattrs) -> None:
-        """Adds attributes to those an inode has, without those that engines cannot set."""
-        kind = stat.S_IFMT(self.tree.mode[inode])
-        found = dict(self.tree.xattrs.get(inode, ()))
-        for name, value in xattrs:
-            if not _is_settable(name, kind):
-                continue
-            if len(name) > MAX_XATTR_NAME or len(value) > MAX_XATTR_VALUE or name.endswith(b"."):
-                raise LimitExceededError(
-                    f"{show(path)}: the attribute {show(name)} with {len(value)} bytes does not fit into RAFS"
-                )
-            found[name] = value
-        if found:
-            self.tree.xattrs[inode] = tuple(sorted(found.items()))
-
-
-def normalise(path: bytes) -> bytes:
-    """Strips a path of the tar of everything that means nothing: `./`, repeated and final slashes.
-
-    Returns:
-        The components joined by `/`; nothing for the root.
-
-    Raises:
-        InvalidLayerError: an absolute path, a `..` component, or a NUL.
-        LimitExceededError: a path longer than any engine can create.
-    """
-    if path.startswith(b"/"):
-        raise InvalidLayerError(f"the tar has the absolute path {show(path)}; paths must be relative")
-    parts = [part for part in path.split(b"/") if part not in (b"", b".")]
-    if b".." in parts:
-        raise InvalidLayerError(f"the tar has the path {show(path)}; '..' could lead out of the image")
-    clean = b"/".join(parts)
-    if b"\0" in clean:
-        raise InvalidLayerError(f"the tar has the path {show(path)} with a NUL byte")
-    if len(clean) > MAX_PATH_LENGTH:
-        raise LimitExceededError(f"the tar has a path of {len(clean)} bytes: {show(path)}")
-    return clean
-
-
-def show(path: bytes) -> str:
-    """A path for people: quoted, escaped and not too long."""
-    return repr(path[:200].decode("utf-8", "backslashreplace"))
-
-
-def _is_aufs(path: bytes) -> bool:
-    """Whether a path is or lies below one that aufs kept for itself."""
-    return any(part.startswith(_AUFS) and part != _OPAQUE for part in path.split(b"/"))
-
-
-def _is_settable(name: bytes, kind: int) -> bool:
-    """Whether an engine would manage to set an attribute on this type of file."""
-    if name.startswith(b"security."):
-        return True
-    if name.startswith(b"user."):
-        return kind in (stat.S_IFREG, stat.S_IFDIR)
-    if name == _ACL_ACCESS:
-        return kind != stat.S_IFLNK
-    return name == _ACL_DEFAULT and kind == stat.S_IFDIR
-
-
-def _bounded(seconds: int, nanoseconds: int) -> tuple[int, int]:
-    return (seconds, nanoseconds) if (0, 0) <= (seconds, nanoseconds) <= _MAX_TIME else (0, 0)
-
-
-def _owner(path: bytes, entry: Entry) -> tuple[int, int]:
-    for number in (entry.uid, entry.gid):
-        if not 0 <= number < 1 << 32:
-            raise InvalidLayerError(f"{show(path)} has the owner {entry.uid}:{entry.gid}, not within 32 bits")
-    return entry.uid, entry.gid
-
-
-def _device(path: bytes, entry: Entry) -> int:
-    try:
-        return device_number(entry.major, entry.minor)
-    except ValueError as error:
-        raise InvalidLayerError(f"{show(path)}: {error}") from error
+    def _add_xattrs(self, inode: int, path: bytes, entry: Entry) -> None:
+        """Adds an entry's attributes to those an inode has."""
+        added = metadata.settable_xattrs(path, entry.xattrs, stat.S_IFMT(self.tree.mode[inode]))
+        if added:
+            merged = dict(self.tree.xattrs.get(inode, ())) | added
+            self.tree.xattrs[inode] = tuple(sorted(merged.items()))

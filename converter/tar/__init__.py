@@ -10,7 +10,7 @@ engines unpack with and whose limits are taken over.
 """
 
 from converter.tar.header import EntryType
-from converter.tar.reader import Dialect, Entry, TarReader
+from converter.tar.reader import Entry, TarReader
 from converter.tar.source import ByteSource
 
-__all__ = ["ByteSource", "Dialect", "Entry", "EntryType", "TarReader"]
+__all__ = ["ByteSource", "Entry", "EntryType", "TarReader"]

@@ -13,7 +13,8 @@ set.
 
 from __future__ import annotations
 
-from enum import Enum, unique
+import stat
+from enum import Enum, IntEnum, unique
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -30,16 +31,16 @@ if _FIELDS.size != RECORD_SIZE:
 
 
 @unique
-class EntryType(Enum):
-    """What an entry is, once the forms of tar are out of the way."""
+class EntryType(IntEnum):
+    """What an entry is: the file type bits of st_mode, but 0 for a hard link, which can mean any type."""
 
-    FILE = "file"
-    HARDLINK = "hard link"
-    SYMLINK = "symbolic link"
-    CHARACTER_DEVICE = "character device"
-    BLOCK_DEVICE = "block device"
-    DIRECTORY = "directory"
-    FIFO = "fifo"
+    HARDLINK = 0
+    FILE = stat.S_IFREG
+    SYMLINK = stat.S_IFLNK
+    CHARACTER_DEVICE = stat.S_IFCHR
+    BLOCK_DEVICE = stat.S_IFBLK
+    DIRECTORY = stat.S_IFDIR
+    FIFO = stat.S_IFIFO
 
 
 @unique

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import unquote_to_bytes
 
 from converter.errors import InvalidLayerError
 
@@ -14,7 +11,6 @@ SPARSE_OFFSET: Final = b"GNU.sparse.offset"
 SPARSE_NUMBYTES: Final = b"GNU.sparse.numbytes"
 SPARSE_MAP: Final = b"GNU.sparse.map"
 _SCHILY_XATTR: Final = b"SCHILY.xattr."
-_LIBARCHIVE_XATTR: Final = b"LIBARCHIVE.xattr."
 _TEXT_KEYS: Final = frozenset((b"path", b"linkpath", b"uname", b"gname"))
 _NANOSECONDS: Final = 10**9
 _MAX_DIGITS: Final = 19  # of a 63-bit number
@@ -106,30 +102,9 @@ def time(records: Records, key: bytes, default: int) -> tuple[int, int]:
     return seconds, nanoseconds
 
 
-def xattrs(records: Records, *, libarchive: bool) -> Xattrs:
-    """The extended attributes among the records, sorted by name.
-
-    Args:
-        records: the records of an entry.
-        libarchive: also read the form of libarchive, where no other says something about the same name.
-
-    Raises:
-        InvalidLayerError: an attribute of libarchive that cannot be decoded.
-    """
-    found: dict[bytes, bytes] = {}
-    for key, value in records.items():
-        if libarchive and key.startswith(_LIBARCHIVE_XATTR):
-            name, decoded = _decode_libarchive(key, value)
-            found.setdefault(name, decoded)
-        elif key.startswith(_SCHILY_XATTR):
-            found[key[len(_SCHILY_XATTR) :]] = value
-    return tuple(sorted(found.items()))
-
-
-def _decode_libarchive(key: bytes, value: bytes) -> tuple[bytes, bytes]:
-    """The name is percent-encoded, the value base64 without padding (libarchive, tar(5))."""
-    try:
-        decoded = base64.b64decode(value + b"=" * (-len(value) % 4), validate=True)
-    except binascii.Error as error:
-        raise InvalidLayerError(f"the PAX record {key[:80]!r} of the tar is not base64") from error
-    return unquote_to_bytes(key[len(_LIBARCHIVE_XATTR) :]), decoded
+def xattrs(records: Records) -> Xattrs:
+    """The extended attributes among the records, sorted by name; an empty value is a value."""
+    start = len(_SCHILY_XATTR)
+    return tuple(
+        sorted((key[start:], value) for key, value in records.items() if key.startswith(_SCHILY_XATTR))
+    )

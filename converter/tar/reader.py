@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import Enum, unique
 from typing import Final, NamedTuple
 
 from converter.errors import InvalidLayerError
@@ -18,7 +17,7 @@ _PAX_GLOBAL: Final = b"g"
 _GNU_LONG_NAME: Final = b"L"
 _GNU_LONG_LINK: Final = b"K"
 _GNU_SPARSE: Final = b"S"
-_EXTENDED: Final = frozenset((_PAX_LOCAL, _PAX_GLOBAL, _GNU_LONG_NAME, _GNU_LONG_LINK))
+_EXTENDED: Final = frozenset((_PAX_LOCAL, _GNU_LONG_NAME, _GNU_LONG_LINK))
 _ENTRY_TYPE: Final = {
     b"0": EntryType.FILE,
     b"\0": EntryType.FILE,
@@ -32,18 +31,6 @@ _ENTRY_TYPE: Final = {
     _GNU_SPARSE: EntryType.FILE,
 }
 _NO_RECORDS: Final[dict[bytes, bytes]] = {}
-
-
-@unique
-class Dialect(Enum):
-    """Whose reading counts where readers differ.
-
-    GO is Go's `archive/tar`, by which containerd, Docker and podman unpack: global headers are checked and
-    then ignored, attributes in libarchive's form too. POSIX applies both.
-    """
-
-    GO = "go"
-    POSIX = "posix"
 
 
 class Entry(NamedTuple):
@@ -81,10 +68,10 @@ class Entry(NamedTuple):
 class _Extensions:
     """What extended headers say about the entry that follows them."""
 
-    def __init__(self, records: dict[bytes, bytes]) -> None:
-        self.records = records
+    def __init__(self) -> None:
         self.name = b""
         self.linkname = b""
+        self.records = _NO_RECORDS
 
 
 class TarReader:
@@ -92,20 +79,17 @@ class TarReader:
 
     While an entry is the current one, `content` gives its data; what is not taken is skipped. Behind the end
     of the archive only zeros may follow, and the source is used up to its end. An archive may end without the
-    two zero records that mark its end: engines accept that.
+    two zero records that mark its end, and in the padding of its last entry: engines accept that.
 
     Args:
         source: the uncompressed tar.
-        dialect: whose reading counts.
 
     Raises:
         InvalidLayerError: on iteration and from `content`: anything wrong with the archive.
     """
 
-    def __init__(self, source: ByteSource, dialect: Dialect = Dialect.GO) -> None:
+    def __init__(self, source: ByteSource) -> None:
         self._source = source
-        self._dialect = dialect
-        self._global: dict[bytes, bytes] = {}
         self._stored = 0  # bytes of the current entry's data that are not used up
         self._padding = 0
         self._size = 0
@@ -115,14 +99,21 @@ class TarReader:
         extensions: _Extensions | None = None
         while record := self._next_record():
             header = decode_header(record)
+            if header.typeflag == _PAX_GLOBAL:
+                # Container engines check it and then ignore it, with what stands in front of it
+                # (docs/adr/0011).
+                pax.decode_records(self._extended(header))
+                extensions = None
+                continue
             if header.typeflag in _EXTENDED:
-                extensions = extensions or _Extensions(self._global)
+                extensions = extensions or _Extensions()
                 self._extend(extensions, header)
                 continue
             yield self._entry(header, record, extensions)
             extensions = None
             if self._stored or self._padding:
-                self._source.skip(self._stored + self._padding)
+                self._source.skip(self._stored)
+                self._source.skip_padding(self._padding)
                 self._stored = self._padding = 0
         if extensions:
             raise InvalidLayerError("the tar ends early: an extended header has no entry behind it")
@@ -146,7 +137,7 @@ class TarReader:
                 stored -= length
             if stored:
                 yield take(stored)
-        self._source.skip(padding)
+        self._source.skip_padding(padding)
 
     def _next_record(self) -> bytes:
         """The next header record, or nothing at the end of the archive."""
@@ -159,25 +150,24 @@ class TarReader:
             raise InvalidLayerError("the tar has garbage behind its end")
         return b""
 
-    def _extend(self, extensions: _Extensions, header: Header) -> None:
+    def _extended(self, header: Header) -> bytes:
+        """The content of an extended header."""
         if header.size > MAX_EXTENDED_HEADER:
             raise InvalidLayerError(f"an extended header of the tar has {header.size} bytes")
         data = self._source.take(header.size)
-        self._source.skip(-header.size % RECORD_SIZE)
+        self._source.skip_padding(-header.size % RECORD_SIZE)
+        return data
+
+    def _extend(self, extensions: _Extensions, header: Header) -> None:
+        data = self._extended(header)
         if header.typeflag == _GNU_LONG_NAME:
             extensions.name = data.partition(b"\0")[0]
         elif header.typeflag == _GNU_LONG_LINK:
             extensions.linkname = data.partition(b"\0")[0]
-        elif header.typeflag == _PAX_LOCAL:
-            extensions.records = self._global | pax.decode_records(data)
         else:
-            records = pax.decode_records(data)
-            if self._dialect is Dialect.POSIX:
-                self._global |= records
+            extensions.records = pax.decode_records(data)
 
     def _entry(self, header: Header, record: bytes, extensions: _Extensions | None) -> Entry:
-        if extensions is None and self._global:
-            extensions = _Extensions(self._global)
         records = extensions.records if extensions else _NO_RECORDS
         path, linkname = header.name, header.linkname
         if extensions:
@@ -199,7 +189,7 @@ class TarReader:
         if records:
             uid, gid = pax.decimal(records, b"uid", uid), pax.decimal(records, b"gid", gid)
             mtime_s, mtime_ns = pax.time(records, b"mtime", mtime_s)
-            xattrs = pax.xattrs(records, libarchive=self._dialect is Dialect.POSIX)
+            xattrs = pax.xattrs(records)
         return Entry(
             path=path,
             type=kind,

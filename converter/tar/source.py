@@ -57,6 +57,14 @@ class ByteSource:
                 raise InvalidLayerError(f"the tar ends early: {count} bytes more were expected")
         self._used += count
 
+    def skip_padding(self, count: int) -> None:
+        """Uses up at most `count` bytes: padding at the end of the stream may be missing."""
+        while count > len(self._block) - self._used:
+            count -= len(self._block) - self._used
+            if not self._advance():
+                return
+        self._used += count
+
     def only_zeros_left(self) -> bool:
         """Uses up the rest of the stream; whether it is all zero."""
         clean = not self._block[self._used :].strip(b"\0")

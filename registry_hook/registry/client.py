@@ -53,7 +53,7 @@ class RegistryClient:
     ) -> None:
         self.endpoint = endpoint
         self.retry = retry or RetryPolicy()
-        self._session = Session(endpoint, credentials or NoCredentials(), self.retry, transport)
+        self.session = Session(endpoint, credentials or NoCredentials(), self.retry, transport)
 
     def resolve(self, repository: str, reference: str) -> Descriptor | None:
         """Asks what a tag or digest names, without fetching it.
@@ -67,7 +67,7 @@ class RegistryClient:
         call = Call(
             "HEAD", f"{repository}/manifests/{reference}", repository_scopes(repository, "pull"), _ACCEPT
         )
-        answer = self._session.fetch(call, 0, allowed=(404,))
+        answer = self.session.fetch(call, 0, allowed=(404,))
         if answer.status == 404:
             return None
         digest, media_type = _announced_digest(answer), _media_type(answer)
@@ -87,7 +87,7 @@ class RegistryClient:
         call = Call(
             "GET", f"{repository}/manifests/{reference}", repository_scopes(repository, "pull"), _ACCEPT
         )
-        answer = self._session.fetch(call, MAX_MANIFEST_BYTES)
+        answer = self.session.fetch(call, MAX_MANIFEST_BYTES)
         what, actual = f"manifest {repository}:{reference}", Digest.of(answer.body)
         _check_digest(what, reference, actual)
         announced = _announced_digest(answer)
@@ -111,7 +111,7 @@ class RegistryClient:
         call = Call(
             "PUT", path, repository_scopes(repository, "pull,push"), {"Content-Type": media_type}, raw
         )
-        answer = self._session.fetch(call, _MAX_ANSWER_BYTES)
+        answer = self.session.fetch(call, _MAX_ANSWER_BYTES)
         stored = _announced_digest(answer)
         if stored not in (None, digest):
             raise DigestMismatchError(f"{what} as stored", digest, stored)
@@ -124,12 +124,12 @@ class RegistryClient:
             Whether it was there.
         """
         call = Call("DELETE", f"{repository}/manifests/{digest}", repository_scopes(repository, "delete"))
-        return self._session.fetch(call, _MAX_ANSWER_BYTES, allowed=(404,)).status != 404
+        return self.session.fetch(call, _MAX_ANSWER_BYTES, allowed=(404,)).status != 404
 
     def blob_size(self, repository: str, digest: Digest) -> int | None:
         """The length of a blob in bytes; None if the repository does not have it."""
         call = Call("HEAD", f"{repository}/blobs/{digest}", repository_scopes(repository, "pull"))
-        answer = self._session.fetch(call, 0, allowed=(404,))
+        answer = self.session.fetch(call, 0, allowed=(404,))
         return None if answer.status == 404 else _length(answer)
 
     def open_blob(self, repository: str, descriptor: Descriptor) -> AbstractContextManager[BinaryIO]:
@@ -138,7 +138,7 @@ class RegistryClient:
         The stream raises DigestMismatchError or SizeMismatchError instead of handing out the last byte of
         wrong content, and goes on from the byte reached when the connection breaks.
         """
-        return open_blob(self._session, self.retry, repository, descriptor)
+        return open_blob(self.session, self.retry, repository, descriptor)
 
     def put_blob(
         self, repository: str, descriptor: Descriptor, source: Path | bytes, mount_from: str | None = None
@@ -164,13 +164,13 @@ class RegistryClient:
                     f"blob {repository}@{descriptor.digest} in the registry", descriptor.size, present
                 )
             return False
-        BlobUpload(self._session, self.retry, repository, descriptor, source).run(mount_from)
+        BlobUpload(self.session, self.retry, repository, descriptor, source).run(mount_from)
         return True
 
     def repositories(self) -> Iterator[str]:
         """The names of all repositories, page by page."""
         # Without `n`: a number above the registry's catalog.maxentries would be refused.
-        for page in paging.pages(self._session, "_catalog", CATALOG_SCOPES):
+        for page in paging.pages(self.session, "_catalog", CATALOG_SCOPES):
             yield from paging.names(page, "repositories")
 
     def tags(self, repository: str) -> list[str]:
@@ -178,7 +178,7 @@ class RegistryClient:
         path = f"{repository}/tags/list?n=1000"  # 3.1 clamps the number, 2.8 ignores it
         found: set[str] = set()
         try:
-            for page in paging.pages(self._session, path, repository_scopes(repository, "pull")):
+            for page in paging.pages(self.session, path, repository_scopes(repository, "pull")):
                 found.update(paging.names(page, "tags"))
         except NotFoundError:
             return []  # 404 is the answer for a repository without a manifest, too
@@ -192,7 +192,7 @@ class RegistryClient:
         found: list[Descriptor] = []
         path = f"{repository}/referrers/{digest}"
         try:
-            for page in paging.pages(self._session, path, repository_scopes(repository, "pull")):
+            for page in paging.pages(self.session, path, repository_scopes(repository, "pull")):
                 if _media_type(page) != media_types.OCI_INDEX:
                     raise ProtocolError(f"{shown(page.url)}: the answer is not an image index")
                 found += [Descriptor.from_json(item) for item in paging.items(page, "manifests")]
@@ -203,7 +203,7 @@ class RegistryClient:
 
     def close(self) -> None:
         """Closes the pooled connections."""
-        self._session.close()
+        self.session.close()
 
     def __enter__(self) -> Self:
         return self

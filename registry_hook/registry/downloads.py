@@ -14,7 +14,7 @@ from converter.oci import Descriptor
 from registry_hook.registry.auth import repository_scopes
 from registry_hook.registry.errors import ProtocolError, SizeMismatchError
 from registry_hook.registry.retry import RetryPolicy
-from registry_hook.registry.session import Call, Session, raise_for_status, raw_pieces, shown, translated
+from registry_hook.registry.session import Call, Session, raise_for_status, shown, translated_pieces
 from registry_hook.registry.verified import open_verified
 
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
@@ -61,10 +61,9 @@ def _surplus(response: httpx.Response, descriptor: Descriptor, start: int) -> in
 
 
 def _pieces(response: httpx.Response, surplus: int) -> Iterator[bytes]:
-    with translated(f"GET {shown(response.url)}"):
-        for piece in raw_pieces(response):
-            if surplus >= len(piece):
-                surplus -= len(piece)
-                continue
-            yield piece[surplus:] if surplus else piece
-            surplus = 0
+    for piece in translated_pieces(response):
+        if surplus >= len(piece):
+            surplus -= len(piece)
+            continue
+        yield piece[surplus:] if surplus else piece
+        surplus = 0

@@ -38,7 +38,7 @@ def pages(
         if link is None:
             return
         seen.add(str(answer.url))
-        url = session.own_url(answer, link)
+        url = session.next_url(answer, link)
         if str(url) in seen or len(seen) >= _MAX_PAGES:
             raise ProtocolError(f"{shown(answer.url)}: the pages of this list do not end")
 

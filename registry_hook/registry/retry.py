@@ -11,9 +11,13 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import httpx
+
+from registry_hook.registry.errors import RegistryUnavailableError
+
+Result = TypeVar("Result")
 
 # Answers that say "not now". 500 is missing on purpose: Distribution gives it for lasting faults of its
 # storage.
@@ -43,6 +47,16 @@ class RetryPolicy:
     def start(self) -> Attempts:
         """Begins counting for one operation."""
         return Attempts(self)
+
+    def run(self, action: Callable[[], Result]) -> Result:
+        """Calls `action` until it does not end with RegistryUnavailableError, or the attempts are used up."""
+        attempts = self.start()
+        while True:
+            try:
+                return action()
+            except RegistryUnavailableError:
+                if not attempts.again():
+                    raise
 
 
 class Attempts:

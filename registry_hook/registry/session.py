@@ -131,24 +131,35 @@ class Session:
         """The full URL of a call."""
         return self._base.join(url)
 
-    def own_url(self, answer: Answer, target: str) -> httpx.URL:
-        """Resolves an address within the registry: an upload's `Location`, a page's `Link`.
+    def next_url(self, answer: Answer, target: str) -> httpx.URL:
+        """Resolves an address that the registry gave: an upload's `Location`, a page's `Link`.
+
+        Raises:
+            ProtocolError: it is malformed, or points to another host.
+        """
+        try:
+            return self.own_url(answer.url.join(target))
+        except httpx.InvalidURL as error:
+            raise ProtocolError(f"{self._endpoint.host} gave an invalid address: {error}") from error
+
+    def own_url(self, url: httpx.URL) -> httpx.URL:
+        """The address of the registry that `url` is meant to be.
 
         A registry behind a proxy may write another scheme than the one we use; the origin stays ours.
 
         Raises:
             ProtocolError: it points to another host.
         """
-        try:
-            url = answer.url.join(target)
-        except httpx.InvalidURL as error:
-            raise ProtocolError(f"{self._endpoint.host} gave an invalid address: {error}") from error
         if url.netloc != self._base.netloc:
             raise ProtocolError(
                 f"{self._endpoint.host} names {url.netloc.decode('ascii', 'replace')} as its own address: "
                 "check the http.host setting of the registry"
             )
         return self._base.copy_with(raw_path=url.raw_path)
+
+    def below(self, url: httpx.URL) -> httpx.URL:
+        """The address that `url`, written for a registry at the root of some host, has in this one."""
+        return self._base.join(url.raw_path.decode("ascii").removeprefix("/v2/"))
 
     def _send(self, call: Call) -> httpx.Response:
         url = self.absolute(call.url)
@@ -259,6 +270,12 @@ def raw_pieces(response: httpx.Response) -> Iterator[bytes]:
     if encoding != "identity":
         raise ProtocolError(f"{shown(response.url)}: unwanted Content-Encoding {encoding[:40]!r}")
     return response.iter_raw()
+
+
+def translated_pieces(response: httpx.Response) -> Iterator[bytes]:
+    """The bytes of a body as they come; RegistryUnavailableError where the connection breaks."""
+    with translated(f"GET {shown(response.url)}"):
+        yield from raw_pieces(response)
 
 
 def raise_for_status(response: httpx.Response) -> None:

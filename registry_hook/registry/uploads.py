@@ -156,7 +156,7 @@ class BlobUpload:
         if self._offset > self._descriptor.size:
             self._forget()
             return
-        self._location = self._session.own_url(answer, answer.headers["Location"])
+        self._location = self._session.next_url(answer, answer.headers["Location"])
 
     def _forget(self) -> None:
         self._location = None
@@ -173,7 +173,7 @@ class BlobUpload:
             raise ProtocolError(
                 f"{self._name}: upload answered with {answer.status} without the next address"
             )
-        self._location = self._session.own_url(answer, answer.headers["Location"])
+        self._location = self._session.next_url(answer, answer.headers["Location"])
 
     def _explained(self, error: RefusedError) -> Exception:
         if "DIGEST_INVALID" not in error.codes:

@@ -11,7 +11,9 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias
 
 from converter.oci import Descriptor, Digest
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 # Opens the content at a byte offset. The pieces raise RegistryUnavailableError where the connection breaks.
 OpenAt: TypeAlias = Callable[[int], AbstractContextManager[Iterator[bytes]]]
 
+ONCE: Final = RetryPolicy(attempts=1)
 _BUFFER_BYTES: Final = 256 * 1024
 # A stream that got this far since its last break starts to count breaks anew.
 _PROGRESS_BYTES: Final = 4 * 1024 * 1024
@@ -39,6 +42,19 @@ def open_verified(what: str, descriptor: Descriptor, open_at: OpenAt, retry: Ret
         retry: how often to take a broken stream up again.
     """
     return io.BufferedReader(_VerifiedPieces(what, descriptor, open_at, retry), _BUFFER_BYTES)
+
+
+def open_verified_local(descriptor: Descriptor, source: Path | bytes) -> AbstractContextManager[BinaryIO]:
+    """The same for content of our own, which is checked before or while it goes out."""
+
+    @contextmanager
+    def open_at(start: int) -> Iterator[Iterator[bytes]]:
+        stream: BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+        with stream:
+            stream.seek(start)
+            yield iter(partial(stream.read, _BUFFER_BYTES), b"")
+
+    return closing(open_verified(f"blob {descriptor.digest} to store", descriptor, open_at, ONCE))
 
 
 class _VerifiedPieces(io.RawIOBase):

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from converter.oci import Descriptor, Digest
-from registry_hook.transports.copying import open_checked
+from registry_hook.registry.verified import open_verified_local
 from registry_hook.transports.errors import InvalidLayoutError
 from registry_hook.transports.files import atomic_file
 from registry_hook.transports.layout import (
@@ -152,7 +152,7 @@ class ArchiveSink:
         """See ImageSink."""
         if self.has_blob(descriptor):
             return
-        with open_checked(descriptor, source) as stream:
+        with open_verified_local(descriptor, source) as stream:
             self._archive.addfile(_member(blob_name(descriptor.digest), descriptor.size), stream)
             stream.read()  # An empty blob is checked here: nothing of it was read yet.
         self._blobs.add(descriptor.digest)

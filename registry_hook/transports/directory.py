@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from converter.oci import Descriptor, Digest
-from registry_hook.transports.copying import copy_verified
+from registry_hook.registry.verified import open_verified_local
 from registry_hook.transports.errors import InvalidLayoutError
 from registry_hook.transports.files import atomic_file, locked_directory, sync_directory
 from registry_hook.transports.layout import (
@@ -18,6 +19,8 @@ from registry_hook.transports.layout import (
     add_image,
     blob_name,
 )
+
+_COPY_BYTES: Final = 1024 * 1024
 
 
 class DirectoryFiles:
@@ -84,8 +87,11 @@ class DirectorySink:
         """See ImageSink."""
         if self.has_blob(descriptor):
             return
-        with atomic_file(self._blob_path(descriptor)) as file:
-            copy_verified(descriptor, source, file)
+        with (
+            atomic_file(self._blob_path(descriptor)) as file,
+            open_verified_local(descriptor, source) as stream,
+        ):
+            shutil.copyfileobj(stream, file, _COPY_BYTES)
 
     def put_manifest(self, raw: bytes, media_type: str) -> Descriptor:
         """See ImageSink."""

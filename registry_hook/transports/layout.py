@@ -19,8 +19,7 @@ from converter.oci import (
 )
 from converter.oci.manifest import MAX_MANIFEST_BYTES
 from registry_hook.registry.errors import SizeMismatchError
-from registry_hook.registry.retry import RetryPolicy
-from registry_hook.registry.verified import open_verified
+from registry_hook.registry.verified import ONCE, open_verified
 from registry_hook.transports.errors import InvalidLayoutError, NoSuchImageError
 
 LAYOUT_FILE: Final = "oci-layout"
@@ -29,7 +28,6 @@ INDEX_FILE: Final = "index.json"
 REF_NAME: Final = "org.opencontainers.image.ref.name"
 MAX_CONFIG_BYTES: Final = 4 * 1024 * 1024
 _READ_BYTES: Final = 256 * 1024
-_ONCE: Final = RetryPolicy(attempts=1)
 
 
 class LayoutFiles(Protocol):
@@ -85,7 +83,7 @@ class LayoutSource:
     def open_blob(self, descriptor: Descriptor) -> AbstractContextManager[BinaryIO]:
         """See ImageSource."""
         what = f"{self._files.where}: blob {descriptor.digest}"
-        return closing(open_verified(what, descriptor, partial(self._open_at, descriptor), _ONCE))
+        return closing(open_verified(what, descriptor, partial(self._open_at, descriptor), ONCE))
 
     def read_blob(self, descriptor: Descriptor) -> bytes:
         """See ImageSource."""

@@ -152,7 +152,7 @@ class LayerTree:
         )
 
     def _link(self, directory: int, name: bytes, path: bytes, entry: Entry) -> None:
-        target = normalise(entry.linkname.lstrip(b"/"))  # an absolute target starts at the image's root
+        target = normalise(entry.linkname)
         if target == path or not target:
             raise InvalidLayerError(f"{show(path)} is a hard link to {'itself' if target else 'the root'}")
         parent, _, base = target.rpartition(b"/")

@@ -234,5 +234,3 @@ class GatewaySection(Section):
     origin_s3: S3Settings = S3Settings()
     closed_network: bool = False
     access_log: bool = False
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None

@@ -25,8 +25,8 @@ def assemble_index(
         images: the results of their conversions, in the same order.
 
     Returns:
-        `digest` of the converted index, `images` in it, `finished`: when it was made, and `listed`: whether the
-        registry lists it as a referrer of its source by itself.
+        `digest` of the converted index, `images` in it, `finished`: when it was made, and `listed`: whether
+        the registry lists it as a referrer of its source by itself.
     """
     source = source_index(services, request)
     with translated():

@@ -1,0 +1,130 @@
+"""Commands for one image: convert, verify."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import click
+from rich.console import Console
+
+from converter.chunk_manifest import ChunkManifestError
+from converter.errors import ConvertError
+from converter.oci import OciError, Reference
+from converter.options import ConvertOptions
+from registry_hook.cli.clients import Clients, client_options
+from registry_hook.cli.progress import progress_bar
+from registry_hook.oneshot import convert_one
+from registry_hook.registry import RegistryError
+from registry_hook.transports import TransportError, open_sink, open_source
+from signer.errors import SignerError, VerificationError
+from signer.keys import VerificationKey
+from signer.provenance import DEFAULT_BUILDER_ID
+from signer.report import VerificationReport
+from signer.verify import VerificationPolicy, verify_image
+
+
+class _VerificationFailed(click.ClickException):
+    exit_code = 3
+
+
+@contextmanager
+def _errors_in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except VerificationError as error:
+        raise _VerificationFailed(f"verification failed: {error}") from error
+    except (
+        ConvertError, RegistryError, TransportError, OciError, SignerError, ChunkManifestError, OSError,
+    ) as error:  # fmt: skip
+        raise click.ClickException(" ".join(str(error).split())) from error
+
+
+@click.command()
+@click.argument("source", metavar="SRC")
+@click.argument("destination", metavar="DST")
+@click.option("--compressor", type=click.Choice(["zstd", "none"]), help="Default: zstd.")
+@click.option("--level", type=click.IntRange(1, 19), default=3, show_default=True, help="Of zstd.")
+@click.option("--kernel-mountable", is_flag=True, help="Lay blobs out for the kernel; not compressed.")
+@click.option("--threads", type=click.IntRange(0), default=0, help="0: one for each processor.")
+@click.option("--work-dir", type=click.Path(path_type=Path, exists=True), help="For the result meanwhile.")
+@client_options
+def convert(
+    source: str,
+    destination: str,
+    compressor: Literal["zstd", "none"] | None,
+    level: int,
+    kernel_mountable: bool,
+    threads: int,
+    work_dir: Path | None,
+    clients: Clients,
+) -> None:
+    """Convert the image SRC to the Nydus image DST.
+
+    Both are oci:DIR:TAG, oci-archive:FILE:TAG or docker://HOST/REPOSITORY:TAG, as skopeo spells them. The
+    result is not signed; the service does that.
+    """
+    if kernel_mountable and compressor == "zstd":
+        raise click.UsageError("--kernel-mountable excludes --compressor zstd: the kernel reads blobs as is")
+    options = ConvertOptions(
+        compressor=compressor or ("none" if kernel_mountable else "zstd"),
+        level=level,
+        kernel_mountable=kernel_mountable,
+        threads=threads,
+    )
+    with (
+        _errors_in_one_line(),
+        open_source(source, clients) as image,
+        open_sink(destination, clients) as sink,
+        progress_bar(Console(stderr=True)) as progress,
+    ):
+        converted = convert_one(image, sink, options, progress, work_dir)
+    click.echo(str(converted.digest))
+
+
+@click.command()
+@click.argument("reference", metavar="REF")
+@click.option(
+    "--key", "key_files", type=click.Path(path_type=Path), required=True, multiple=True,
+    help="Public key file (PEM); given several times, any of them may have signed.",
+)  # fmt: skip
+@click.option("--deep", is_flag=True, help="Read every blob and check every stored byte.")
+@click.option("--repository", "names", multiple=True, help="Name it was published under, for a mirror.")
+@click.option("--builder", "builders", multiple=True, help="Trusted builder id; default: ours.")
+@client_options
+def verify(
+    reference: str,
+    key_files: tuple[Path, ...],
+    deep: bool,
+    names: tuple[str, ...],
+    builders: tuple[str, ...],
+    clients: Clients,
+) -> None:
+    """Verify the converted image REF (HOST/REPOSITORY:TAG or @DIGEST) and say which rule failed."""
+    with _errors_in_one_line():
+        wanted = Reference.parse(reference)
+        policy = VerificationPolicy(
+            keys=tuple(VerificationKey.load(path) for path in key_files),
+            repositories=frozenset({f"{wanted.host}/{wanted.repository}", *names}),
+            builder_ids=frozenset(builders or {DEFAULT_BUILDER_ID}),
+        )
+        source = clients(wanted.host)
+        report = verify_image(source, wanted.repository, wanted.locator, policy, deep=deep)
+    for line in describe(report):
+        click.echo(line)
+
+
+def describe(report: VerificationReport) -> Iterator[str]:
+    """A verification for people."""
+    yield f"verified {report.reference}: {report.digest}"
+    if report.index is not None:
+        yield f"  index of {len(report.images)} images, made from {report.index.provenance.source_digest}"
+    for image in report.images:
+        yield f"  image {image.digest}, made from {image.chunk_manifest.source.digest}"
+        checked = "every byte checked" if report.deep else "chunk lists checked"
+        yield f"    {len(image.chunk_manifest.blobs)} blobs, {image.chunk_count} chunks, {checked}"
+        for signed in image.signatures:
+            yield f"    signed: {signed.predicate_type} by key {signed.key_hint}"
+    yield "  rules: " + ", ".join(f"{rule.value} {rule.name.lower()}" for rule in report.rules)

@@ -1,0 +1,135 @@
+"""Commands that run the service or talk to it: serve, worker, gateway, backfill, version."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import secrets
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import ParamSpec
+
+import click
+
+from registry_hook import logs
+from registry_hook.errors import HookError, SettingsError
+from registry_hook.settings import Settings, load
+from registry_hook.settings_sections import parse_address
+from registry_hook.supervisor import PARENT_OPTION, Program, Supervisor, die_with_parent, own_program
+
+_P = ParamSpec("_P")
+
+
+class _WrongSettings(click.ClickException):
+    exit_code = 2
+
+
+def with_settings(process: str) -> Callable[[Callable[[Settings], None]], Callable[..., None]]:
+    """Makes a command that needs the settings: reads them, sets logging up, and shows our errors in short.
+
+    Args:
+        process: what the log calls this process.
+    """
+
+    def decorate(command: Callable[[Settings], None]) -> Callable[..., None]:
+        @click.option(PARENT_OPTION, "parent_pid", type=int, hidden=True)
+        @click.pass_obj
+        @wraps(command)
+        def wrapper(config: Path | None, parent_pid: int | None) -> None:
+            if parent_pid is not None:
+                die_with_parent(parent_pid)
+            try:
+                settings = load(config)
+                logs.configure(settings.log_level, process)
+                command(settings)
+            except SettingsError as error:
+                raise _WrongSettings(str(error)) from error
+            except HookError as error:
+                raise click.ClickException(str(error)) from error
+
+        return wrapper
+
+    return decorate
+
+
+@click.command()
+@click.pass_obj
+def serve(config: Path | None) -> None:
+    """Run webhook and API, a worker and the gateway, and keep them running."""
+    from registry_hook import wiring
+
+    try:
+        settings = load(config)
+        logs.configure(settings.log_level, "serve")
+        # Made here, so that the children do not race for them.
+        wiring.webhook_token(settings)
+        wiring.signing_key(settings)
+    except HookError as error:
+        raise _WrongSettings(str(error)) from error
+    Supervisor(programs(settings, config), settings.jobs.drain_s + 10).run()
+
+
+def programs(settings: Settings, config: Path | None) -> list[Program]:
+    """The children of `dragonhook serve`."""
+    arguments = [] if config is None else ["--config", str(config)]
+    names = ["web", "worker", *(["gateway"] if settings.gateway.enabled else [])]
+    return [own_program(name, arguments) for name in names]
+
+
+@click.command(hidden=True)
+@with_settings("web")
+def web(settings: Settings) -> None:
+    """Run the webhook and the API alone."""
+    from registry_hook import wiring
+    from registry_hook.jobs.database import prepare
+    from registry_hook.jobs.dbos_client import DbosJobs
+    from registry_hook.web import create_app
+    from registry_hook.web import serve as serve_app
+
+    prepare(settings.database_url)
+    app = create_app(
+        DbosJobs(settings.database_url),
+        wiring.set_aside(settings),
+        wiring.webhook_token(settings),
+        read_token=settings.web.read_secret(),
+    )
+    serve_app(app, parse_address(settings.web.listen), settings.web.threads)
+
+
+@click.command()
+@with_settings("worker")
+def worker(settings: Settings) -> None:
+    """Run a worker alone, for instance on another machine (needs Postgres)."""
+    from registry_hook.worker import run_worker
+
+    run_worker(settings)
+
+
+@click.command()
+@with_settings("gateway")
+def gateway(settings: Settings) -> None:
+    """Run a gateway alone: the target of the registry's redirects."""
+    from registry_hook import wiring
+    from registry_hook.gateway import run_gateway
+
+    run_gateway(wiring.gateway_settings(settings))
+
+
+@click.command()
+@with_settings("backfill")
+def backfill(settings: Settings) -> None:
+    """Ask for a sweep now: find tags without a converted image and convert them."""
+    from registry_hook.jobs.database import prepare
+    from registry_hook.jobs.dbos_client import DbosJobs
+    from registry_hook.requests import SweepRequest
+
+    prepare(settings.database_url)
+    job = SweepRequest("asked for by hand").job(f"backfill-{secrets.token_hex(8)}")
+    DbosJobs(settings.database_url).enqueue(job)
+    click.echo(job.job_id)
+
+
+@click.command()
+def version() -> None:
+    """Show the version."""
+    click.echo(importlib.metadata.version("dragonhook"))

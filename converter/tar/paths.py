@@ -16,10 +16,10 @@ def normalise(path: bytes) -> bytes:
         The components joined by `/`; nothing for the root.
 
     Raises:
-        InvalidLayerError: an absolute path other than `/` itself, a `..` component, or a NUL.
+        InvalidLayerError: an absolute path, a `..` component, or a NUL.
         LimitExceededError: a path longer than any engine can create.
     """
-    if path.startswith(b"/") and path.strip(b"/"):
+    if path.startswith(b"/"):
         raise InvalidLayerError(f"the tar has the absolute path {show(path)}; paths must be relative")
     parts = [part for part in path.split(b"/") if part not in (b"", b".")]
     if b".." in parts:

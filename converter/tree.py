@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import stat
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 WHITEOUT_PREFIX: Final = b".wh."
 WHITEOUT_OPAQUE: Final = b".wh..wh..opq"
@@ -83,6 +84,27 @@ class FileTree:
         self._children: dict[int, dict[bytes, int]] = {}
         self.add_inode(mode=IMPLICIT_DIRECTORY_MODE, explicit=False)
 
+    @classmethod
+    def from_columns(
+        cls, columns: Mapping[str, npt.NDArray[Any]], children: dict[int, dict[bytes, int]]
+    ) -> FileTree:
+        """Makes a tree of explicit inodes at once, without chunks, symlink targets and xattrs.
+
+        Args:
+            columns: items of `mode`, `uid`, `gid`, `mtime_s`, `mtime_ns`, `size`, `rdev`; the root is first.
+            children: the names of every directory; kept, not copied.
+        """
+        tree = cls()
+        count = len(columns["mode"])
+        for name, values in columns.items():
+            items: array[int] = getattr(tree, name)
+            items[:] = array(items.typecode, values.astype(items.typecode).tobytes())
+        tree.explicit = bytearray(b"\1") * count
+        for items in (tree.first_chunk, tree.chunk_count, tree.blob):
+            items[:] = array(items.typecode, [0]) * count
+        tree._children = children
+        return tree
+
     def __len__(self) -> int:
         """Inodes ever added, reachable or not."""
         return len(self.mode)
@@ -128,9 +150,9 @@ class FileTree:
         inode: int,
         *,
         mode: int,
-        uid: int,
-        gid: int,
-        mtime_s: int,
+        uid: int = 0,
+        gid: int = 0,
+        mtime_s: int = 0,
         mtime_ns: int = 0,
     ) -> None:
         """Gives an inode the metadata of a (later) entry of the tar, which also makes it explicit.

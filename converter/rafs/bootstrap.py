@@ -36,7 +36,7 @@ from converter.rafs.layout import (
     round_up,
 )
 from converter.rafs.listing import fill_blocks, list_names
-from converter.rafs.nodes import order_nodes
+from converter.rafs.nodes import column, order_nodes
 from converter.rafs.placement import place
 from converter.rafs.records import ExtendedSuperBlock, SuperBlock
 from converter.tree import FileTree
@@ -132,7 +132,9 @@ def encode_bootstrap(
     _write_head(out.data, sections, blobs, flags, names, chunk_size)
     metadata = out[sections.metadata : sections.metadata + round_up(placement.end, BLOCK_SIZE)]
     writer = InodeWriter(metadata, sections.metadata, tree, nodes, placement)
-    writer.write_inodes(chunk_formats(tree, nodes, references, chunk_size))
+    sizes = column(tree.size)[nodes.inode].astype(np.int64)
+    formats = chunk_formats(sizes, nodes.chunk_count, references.node, references.offset, chunk_size)
+    writer.write_inodes(formats)
     writer.write_chunk_indexes(references, encode_indexes(references))
     writer.write_symlinks()
     writer.write_directories(listing, directories)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -80,20 +79,25 @@ def drop_unused_blobs(
     return replace(references, blob=new_index[references.blob]), [blobs[index] for index in order.tolist()]
 
 
-def chunk_formats(tree: FileTree, nodes: Nodes, references: ChunkReferences, chunk_size: int) -> Int64s:
-    """What `i_u` of each node says of its chunks; meaningless for all but regular files.
+def chunk_formats(sizes: Int64s, counts: Int64s, file: Int64s, offsets: Int64s, chunk_size: int) -> Int64s:
+    """What `i_u` of each file says of its chunks.
 
     A file whose chunks follow each other in one blob is one large chunk for the kernel, which then looks at
     the first index only.
+
+    Args:
+        sizes: bytes of each file.
+        counts: chunks of each file.
+        file: for each use of a chunk, the row of the file; those of one file together and in order.
+        offsets: for each use, where the chunk lies in the uncompressed address space.
+        chunk_size: bytes of a chunk.
     """
-    formats = np.full(len(nodes.inode), _chunk_format(chunk_size), np.int64)
-    same_file = references.node[1:] == references.node[:-1]
-    adjacent = references.offset[1:] == references.offset[:-1] + chunk_size
-    whole = (nodes.chunk_count > 1) & (nodes.file_type == stat.S_IFREG >> 12)
-    whole[references.node[1:][same_file & ~adjacent]] = False
-    size = column(tree.size)
+    formats = np.full(len(sizes), _chunk_format(chunk_size), np.int64)
+    broken = (file[1:] == file[:-1]) & (offsets[1:] != offsets[:-1] + chunk_size)
+    whole = counts > 1
+    whole[file[1:][broken]] = False
     for row in np.flatnonzero(whole).tolist():
-        formats[row] = _chunk_format(1 << (int(size[nodes.inode[row]]) - 1).bit_length())
+        formats[row] = _chunk_format(1 << (int(sizes[row]) - 1).bit_length())
     return formats
 
 

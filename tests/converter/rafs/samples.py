@@ -6,7 +6,7 @@ import stat
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypedDict, Unpack
 
 from blake3 import blake3
 
@@ -59,6 +59,15 @@ def blob_info(chunks: Chunks, blob_id: str = "b" * 64) -> BlobInfo:
     )
 
 
+class Metadata(TypedDict, total=False):
+    """What a tree's `add_inode` and `set_metadata` have in common."""
+
+    uid: int
+    gid: int
+    mtime_s: int
+    mtime_ns: int
+
+
 class TreeBuilder:
     """Builds a tree by paths; directories that were not added are implicit, as in a tar."""
 
@@ -67,13 +76,12 @@ class TreeBuilder:
         self.chunks = Chunks()
         self.chunk_size = chunk_size
 
-    def directory(self, path: bytes, mode: int = 0o755, **metadata: int) -> int:
+    def directory(self, path: bytes, mode: int = 0o755, **metadata: Unpack[Metadata]) -> int:
         inode = self._implicit(path)
-        values = {"uid": 0, "gid": 0, "mtime_s": 0, **metadata}
-        self.tree.set_metadata(inode, mode=stat.S_IFDIR | mode, **values)
+        self.tree.set_metadata(inode, mode=stat.S_IFDIR | mode, **metadata)
         return inode
 
-    def file(self, path: bytes, content: bytes = b"", mode: int = 0o644, **metadata: int) -> int:
+    def file(self, path: bytes, content: bytes = b"", mode: int = 0o644, **metadata: Unpack[Metadata]) -> int:
         inode = self.tree.add_inode(mode=stat.S_IFREG | mode, size=len(content), **metadata)
         pieces = [content[at : at + self.chunk_size] for at in range(0, len(content), self.chunk_size)]
         first = len(self.tree.chunk_refs)
@@ -81,7 +89,7 @@ class TreeBuilder:
         self.tree.set_chunks(inode, first, len(pieces))
         return self._link(path, inode)
 
-    def symlink(self, path: bytes, target: bytes, **metadata: int) -> int:
+    def symlink(self, path: bytes, target: bytes, **metadata: Unpack[Metadata]) -> int:
         inode = self.tree.add_inode(mode=stat.S_IFLNK | 0o777, size=len(target), **metadata)
         self.tree.symlink_target[inode] = target
         return self._link(path, inode)

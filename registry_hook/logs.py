@@ -22,6 +22,7 @@ def configure(level: str, process: str, stream: TextIO = sys.stderr) -> None:
     """
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
+        _naming(process),
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -37,8 +38,18 @@ def configure(level: str, process: str, stream: TextIO = sys.stderr) -> None:
         logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(process=process)
     _route_libraries(shared, renderer, max(number, logging.WARNING), stream)
+
+
+def _naming(process: str) -> structlog.typing.Processor:
+    # Not a context variable: threads start without those of the thread that started them.
+    def name(
+        _logger: structlog.typing.WrappedLogger, _method: str, entry: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        entry["process"] = process
+        return entry
+
+    return name
 
 
 def _route_libraries(

@@ -27,7 +27,7 @@ _log = structlog.get_logger(__name__)
 
 
 def run_worker(settings: Settings) -> None:
-    """Runs until SIGTERM or SIGINT; running jobs then get some time, and what is left goes on at the next start.
+    """Runs until SIGTERM or SIGINT, then gives running jobs some time; the rest goes on at the next start.
 
     Raises:
         SettingsError: another worker of this machine is running, with SQLite.

@@ -8,8 +8,7 @@ import dataclasses
 import resource
 import signal
 import socket
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Final
 
@@ -29,6 +28,8 @@ from registry_hook.gateway.stream_source import StreamSource
 
 _BACKLOG: Final = 1024
 _KEEPALIVE_S: Final = 75.0
+# Tokens that Go clients pass on to a gateway on the registry's host can be longer than aiohttp's 8 KiB.
+_HEADER_BYTES: Final = 64 * 1024
 # nydusd gives up after 5 s; until then another source must have had its turn.
 _S3_CONNECT_TIMEOUT_S: Final = 2.0
 _S3_READ_TIMEOUT_S: Final = 10.0
@@ -55,43 +56,48 @@ async def _until_signalled(settings: GatewaySettings, on_ready: Callable[[str], 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     _allow_many_files()
-    async with serving(settings) as url:
-        if on_ready is not None:
-            on_ready(url)
-        await stop.wait()
+    threads = ThreadPoolExecutor(settings.stream_threads, thread_name_prefix="read")
+    try:
+        async with serving(settings, make_sources(settings, threads)) as url:
+            if on_ready is not None:
+                on_ready(url)
+            await stop.wait()
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
 
 
 @contextlib.asynccontextmanager
-async def serving(settings: GatewaySettings) -> AsyncIterator[str]:
+async def serving(settings: GatewaySettings, sources: Sequence[Source]) -> AsyncIterator[str]:
     """A gateway inside a running event loop; on leaving, running answers get their time to finish.
+
+    Args:
+        settings: where to listen, and limits.
+        sources: in the order of preference.
 
     Yields:
         The URL it listens on.
 
     Raises:
-        SettingsError: as `run_gateway`.
+        SettingsError: it cannot listen.
     """
     log: _Log = structlog.get_logger("gateway")
     metrics = Metrics()
-    threads = ThreadPoolExecutor(settings.stream_threads, thread_name_prefix="read")
-    sources = make_sources(settings, threads)
     blobs = BlobHandler(settings, sources, metrics, log)
     state = Health(sources, settings.closed_network, metrics)
 
     async def front(request: web.BaseRequest) -> web.StreamResponse:
         return await (state(request) if request.path in PATHS else blobs(request))
 
-    runners = [await _listen(front, settings, settings.host, settings.port, _tls_context(settings))]
+    runners = [await _listen(front, settings, settings.host, settings.port)]
     try:
         if settings.metrics_port is not None:
-            runners.append(await _listen(state, settings, settings.metrics_host, settings.metrics_port, None))
-        url = _url(runners[0], tls=settings.tls_certificate is not None)
+            runners.append(await _listen(state, settings, settings.metrics_host, settings.metrics_port))
+        url = _url(runners[0])
         _announce(log, settings, url)
         yield url
     finally:
         state.stopping = True
         await _drain(runners, settings.drain_timeout_s, log)
-        threads.shutdown(wait=False, cancel_futures=True)
 
 
 def make_sources(settings: GatewaySettings, threads: Executor) -> list[Source]:
@@ -131,12 +137,17 @@ async def _listen(
     settings: GatewaySettings,
     host: str,
     port: int,
-    tls: ssl.SSLContext | None,
 ) -> web.ServerRunner:
-    server = web.Server(handler, access_log=None, keepalive_timeout=_KEEPALIVE_S)
+    server = web.Server(
+        handler,
+        access_log=None,
+        keepalive_timeout=_KEEPALIVE_S,
+        max_field_size=_HEADER_BYTES,
+        max_line_size=_HEADER_BYTES,
+    )
     runner = web.ServerRunner(server, shutdown_timeout=settings.drain_timeout_s)
     await runner.setup()
-    await web.SockSite(runner, _bound_socket(settings, host, port), ssl_context=tls, backlog=_BACKLOG).start()
+    await web.SockSite(runner, _bound_socket(settings, host, port), backlog=_BACKLOG).start()
     return runner
 
 
@@ -154,17 +165,6 @@ def _bound_socket(settings: GatewaySettings, host: str, port: int) -> socket.soc
     except OSError as error:
         raise SettingsError(f"gateway: cannot listen on {host}:{port}: {error}") from error
     return listener
-
-
-def _tls_context(settings: GatewaySettings) -> ssl.SSLContext | None:
-    if settings.tls_certificate is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(settings.tls_certificate, settings.tls_key)
-    except OSError as error:
-        raise SettingsError(f"gateway: cannot use {settings.tls_certificate}: {error}") from error
-    return context
 
 
 async def _drain(runners: list[web.ServerRunner], timeout_s: float, log: _Log) -> None:
@@ -187,9 +187,9 @@ def _announce(log: _Log, settings: GatewaySettings, url: str) -> None:
         log.warning("no registry_storage: blobs that are not converted are answered with 404")
 
 
-def _url(runner: web.ServerRunner, tls: bool) -> str:
+def _url(runner: web.ServerRunner) -> str:
     host, port = runner.addresses[0][:2]
-    return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _allow_many_files() -> None:

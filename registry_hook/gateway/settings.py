@@ -1,9 +1,11 @@
-"""What the gateway is told; `registry_hook.settings` fills it from the settings file."""
+"""What the gateway is told; `registry_hook.settings` fills it from the settings file.
+
+It speaks plain HTTP. A site that wants TLS puts a proxy before it, as before the registry.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from p2p_seed.store import S3Access
 
@@ -30,8 +32,6 @@ class GatewaySettings:
         stall_timeout_s: a client that takes no data for this long is cut off.
         access_log: one line for each request.
         reuse_port: let several gateways listen on the same port.
-        tls_certificate: PEM file with the certificate chain; None serves plain HTTP.
-        tls_key: PEM file with its key.
     """
 
     store: str
@@ -49,5 +49,3 @@ class GatewaySettings:
     stall_timeout_s: float = 300.0
     access_log: bool = True
     reuse_port: bool = False
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None

@@ -20,8 +20,8 @@ from converter.oci import Descriptor, Digest, ImageManifest
 from converter.options import ConvertOptions
 from converter.progress import NO_PROGRESS, Progress
 from converter.rafs.bootstrap import encode_bootstrap
-from converter.rafs.layout import EXTENDED_SUPERBLOCK_OFFSET, SUPERBLOCK_OFFSET, Compressor
-from converter.rafs.records import SuperBlock
+from converter.rafs.layout import Compressor
+from converter.rafs.reader import read_bootstrap
 from converter.tree import FileTree
 
 OpenLayer = Callable[[Descriptor], AbstractContextManager[BinaryIO]]
@@ -156,8 +156,8 @@ class _Work:
             chunk_size=self._options.chunk_size,
         )
         cache_files = ((f"{b.digest.hex}.blob.meta", b.blob_meta_file()) for b in blobs if len(b.chunks))
-        super_block = SuperBlock.decode(bytes(bootstrap[SUPERBLOCK_OFFSET:EXTENDED_SUPERBLOCK_OFFSET]))
-        self.files = super_block.inodes - 1
+        self._tree = FileTree()  # its memory is needed for reading back what was written
+        self.files = read_bootstrap(bootstrap).name_count
         written = write_bootstrap_layer(bootstrap, cache_files, self._work_dir)
         self._progress.advance("bootstrap", len(bootstrap), len(bootstrap))
         return written

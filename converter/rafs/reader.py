@@ -60,6 +60,7 @@ class Bootstrap:
     """What a bootstrap says.
 
     Args:
+        name_count: names in the tree, without the root.
         tree: the files; `blob` is an index into `blobs`, `chunk_refs` are indexes of chunks in those.
         blobs: the blob table.
         chunks: the chunk table, one row of `layout.CHUNK_RECORD` for each chunk in use.
@@ -67,6 +68,7 @@ class Bootstrap:
         chunk_size: bytes of a chunk.
     """
 
+    name_count: int
     tree: FileTree
     blobs: tuple[BlobRecord, ...]
     chunks: npt.NDArray[Any]
@@ -96,7 +98,7 @@ def read_bootstrap(data: bytes | bytearray | memoryview) -> Bootstrap:
     tree = read_tree(area, super_block.inodes - 1, chunks, extended.chunk_size)
     if tree.xattrs and not extended.flags & SuperFlag.HAS_XATTR:
         raise BootstrapError("there are extended attributes, but the superblock says there are none")
-    return Bootstrap(tree, blobs, chunks, compressor, extended.chunk_size)
+    return Bootstrap(super_block.inodes - 1, tree, blobs, chunks, compressor, extended.chunk_size)
 
 
 def _check_super_block(super_block: SuperBlock, size: int) -> None:

@@ -8,16 +8,18 @@ key.
 from __future__ import annotations
 
 import base64
-import binascii
+import json
 from dataclasses import dataclass
 from typing import Final
 
+from pydantic import ValidationError
 from sigstore_models.bundle.v1 import Bundle as BundleModel
 
 from converter.oci import encode_json, media_types
 from signer.dsse import IN_TOTO, pre_authentication_encoding
 from signer.errors import MalformedError
 from signer.keys import Signer, VerificationKey
+from signer.strict_json import parse_json
 
 MAX_BUNDLE_BYTES: Final = 1024 * 1024
 
@@ -76,11 +78,7 @@ class Bundle:
         """
         if len(raw) > MAX_BUNDLE_BYTES:
             raise MalformedError(f"a bundle of {len(raw)} bytes is over the limit of {MAX_BUNDLE_BYTES}")
-        try:
-            model = BundleModel.from_json(raw)
-        except (ValueError, binascii.Error) as error:
-            first_line = str(error).replace("\n", " ")[:200]
-            raise MalformedError(f"not a sigstore bundle: {first_line}") from error
+        model = _model(raw)
         if model.media_type != media_types.SIGSTORE_BUNDLE:
             raise MalformedError(f"a bundle of the media type {model.media_type}")
         envelope, key = model.dsse_envelope, model.verification_material.public_key
@@ -91,3 +89,19 @@ class Bundle:
         if len(envelope.signatures) != 1 or envelope.signatures[0].keyid:
             raise MalformedError("the envelope needs exactly one signature, without a key id")
         return cls(envelope.payload, envelope.signatures[0].sig, key.hint or "")
+
+
+def _model(raw: bytes) -> BundleModel:
+    try:
+        value = parse_json(raw)
+        material = value.get("verificationMaterial") if isinstance(value, dict) else None
+        if isinstance(material, dict):
+            # Protobuf's JSON leaves an empty list out, and so does cosign; the library insists on it.
+            material.setdefault("tlogEntries", [])
+        return BundleModel.from_json(json.dumps(value))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise MalformedError(f"not a sigstore bundle: {place}: {first['msg']}") from error
+    except ValueError as error:
+        raise MalformedError(f"not a sigstore bundle: {error}") from error

@@ -6,7 +6,6 @@ that were signed and never serialises them again.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,6 +21,7 @@ from converter.chunk_manifest import (
 )
 from converter.oci import Digest, OciError
 from signer.errors import InvalidRequestError, MalformedError
+from signer.strict_json import parse_json
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 PREDICATE_SIGN: Final = "https://sigstore.dev/cosign/sign/v1"
@@ -69,8 +69,8 @@ class Statement:
             MalformedError: not a statement v1 with exactly one subject that has a SHA-256 digest.
         """
         try:
-            value = json.loads(payload, object_pairs_hook=_object)
-        except (ValueError, RecursionError) as error:
+            value = parse_json(payload)
+        except ValueError as error:
             raise MalformedError(f"the statement is not JSON: {error}") from error
         if not isinstance(value, dict) or value.get("_type") != STATEMENT_TYPE:
             raise MalformedError("the payload is not an in-toto statement v1")
@@ -85,14 +85,6 @@ class Statement:
         except (TypeError, KeyError, OciError) as error:
             raise MalformedError("the statement's subject has no SHA-256 digest") from error
         return cls(kind, subject, name if isinstance(name, str) else None, predicate)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuses a key that occurs twice, which two readers could understand in two ways."""
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a key occurs twice in one object")
-    return value
 
 
 def sign_statement(repository: str, digest: Digest) -> Statement:

@@ -207,7 +207,7 @@ class _Verification:
         return provenance
 
     def _check_source(self, *sources: Digest | None) -> None:
-        """Rule 6, for what the reference names: the children of an index are bound to it by its own signature."""
+        """Rule 6, for what the reference names; an index is bound to its children by its own signature."""
         allowed = self.policy.source_digests
         if allowed is not None and allowed.isdisjoint(sources):
             raise VerificationError(

@@ -118,19 +118,34 @@ def flip_payload(bundle: Json) -> None:
     bundle["dsseEnvelope"]["payload"] = base64.b64encode(payload).decode()
 
 
-def reseal(registry: MemoryRegistry, number: int, edit: Callable[[Json], object], layer: int = 0) -> None:
-    """Changes the bundle in one artifact, and makes manifest, tag and fallback index fit again."""
-    artifact = SIGNED.referrers[number]
+def edit_bundle(edit: Callable[[Json], object]) -> Callable[[bytes], bytes]:
+    """An edit of a bundle's JSON as an edit of its bytes."""
+
+    def change(raw: bytes) -> bytes:
+        bundle = json.loads(raw)
+        edit(bundle)
+        return encode_json(bundle)
+
+    return change
+
+
+def reseal(
+    registry: MemoryRegistry,
+    number: int,
+    change: Callable[[bytes], bytes],
+    layer: int = 0,
+    signed: SignedArtifacts = SIGNED,
+) -> None:
+    """Changes one layer of an artifact, and makes its manifest, its tag and the fallback index fit again."""
+    artifact = signed.referrers[number]
     document = json.loads(artifact.manifest.raw)
-    bundle = json.loads(registry.blobs[artifact.manifest.layers[layer].digest])
-    edit(bundle)
-    raw = encode_json(bundle)
+    raw = change(registry.blobs[artifact.manifest.layers[layer].digest])
     registry.blobs[Digest.of(raw)] = raw
     document["layers"][layer].update(digest=str(Digest.of(raw)), size=len(raw))
     manifest = encode_json(document)
     registry.put_manifest(manifest, artifact.tag)
-    index = json.loads(registry.tagged(SIGNED.fallback_tag) or b"")
+    index = json.loads(registry.tagged(signed.fallback_tag) or b"")
     for entry in index["manifests"]:
         if entry["digest"] == str(artifact.manifest.digest):
             entry.update(digest=str(Digest.of(manifest)), size=len(manifest))
-    registry.put_manifest(encode_json(index), SIGNED.fallback_tag)
+    registry.put_manifest(encode_json(index), signed.fallback_tag)

@@ -29,6 +29,7 @@ from tests.signer.published import (
     OTHER,
     SIGNED,
     Json,
+    edit_bundle,
     pushed,
     refused,
     reseal,
@@ -127,7 +128,7 @@ def test_the_blob_s_own_statement(edit: Callable[[Statement], Statement], rule: 
         statement = edit(Statement.parse(base64.b64decode(bundle["dsseEnvelope"]["payload"])))
         bundle.update(json.loads(Bundle.sign(statement.encode(), KEY).encode()))
 
-    reseal(registry, 0, resign, layer=1)
+    reseal(registry, 0, edit_bundle(resign), layer=1)
     refused(registry, rule, reason)
 
 

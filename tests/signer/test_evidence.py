@@ -27,6 +27,7 @@ from tests.signer.published import (
     SIGNED,
     Json,
     attach,
+    edit_bundle,
     flip_payload,
     pushed,
     refused,
@@ -132,7 +133,7 @@ def test_another_key() -> None:
 @pytest.mark.parametrize("number", [3, 4, 5])
 def test_one_flipped_byte_in_a_resealed_statement(number: int) -> None:
     registry = pushed()
-    reseal(registry, number, flip_payload)
+    reseal(registry, number, edit_bundle(flip_payload))
     refused(registry, Rule.SIGNATURE, "by none of the trusted keys")
 
 
@@ -145,25 +146,25 @@ def test_a_flipped_byte_in_the_signature() -> None:
         raw[-1] ^= 1
         signature["sig"] = base64.b64encode(raw).decode()
 
-    reseal(registry, 4, flip)
+    reseal(registry, 4, edit_bundle(flip))
     refused(registry, Rule.SIGNATURE, "by none of the trusted keys")
 
 
 def test_two_signatures_in_one_envelope() -> None:
     registry = pushed()
-    reseal(registry, 4, lambda bundle: bundle["dsseEnvelope"]["signatures"].append({"sig": "AA=="}))
+    reseal(registry, 4, edit_bundle(lambda b: b["dsseEnvelope"]["signatures"].append({"sig": "AA=="})))
     refused(registry, Rule.SIGNATURE, "exactly one signature")
 
 
 def test_a_wrong_hint_changes_nothing() -> None:
     registry = pushed()
-    reseal(registry, 4, lambda bundle: bundle["verificationMaterial"]["publicKey"].update(hint="?"))
+    reseal(registry, 4, edit_bundle(lambda b: b["verificationMaterial"]["publicKey"].update(hint="?")))
     verify(registry)
 
 
 def test_the_same_signature_over_another_payload_type() -> None:
     registry = pushed()
-    reseal(registry, 4, lambda bundle: bundle["dsseEnvelope"].update(payloadType="application/json"))
+    reseal(registry, 4, edit_bundle(lambda b: b["dsseEnvelope"].update(payloadType="application/json")))
     refused(registry, Rule.SIGNATURE, "payload type")
 
 
@@ -178,7 +179,7 @@ def test_a_payload_that_is_no_statement() -> None:
     artifact = bundle_artifact(IMAGE.manifest.descriptor, PREDICATE_SIGN, Bundle.sign(b"{}", KEY))
     content = artifact.blobs[1].content
     assert isinstance(content, bytes)
-    reseal(registry, 3, lambda bundle: bundle.update(json.loads(content)))
+    reseal(registry, 3, edit_bundle(lambda b: b.update(json.loads(content))))
     refused(registry, Rule.STATEMENT, "not an in-toto statement")
 
 

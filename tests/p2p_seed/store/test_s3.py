@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from p2p_seed.errors import StoreConfigurationError, StoreUnavailableError
+from p2p_seed.store import S3Access
 from p2p_seed.store.keys import blob_key
 from p2p_seed.store.s3 import S3Store
 from tests.p2p_seed.store.backends import SMALL_PART_BYTES, S3Backend, access_to, new_bucket, write_blob
-from tests.p2p_seed.store.certificates import write_certificates
 from tests.p2p_seed.store.meddler import Exchange, Meddler
+from tests.peers.certificates import CertificateAuthority
 from tests.peers.programs import find_program
 from tests.peers.s3 import S3Server
 from tests.peers.server import Server, free_port
@@ -218,25 +219,28 @@ def test_any_prefix(s3_server: S3Server, tmp_path: Path, prefix: str) -> None:
 
 
 def test_tls_with_an_authority_of_ones_own(tmp_path: Path) -> None:
-    certificates = write_certificates(tmp_path)
+    authority = CertificateAuthority(tmp_path)
+    tls = authority.issue()
     (tmp_path / "objects" / "bucket").mkdir(parents=True)
     (tmp_path / "metadata").mkdir()
+    (tmp_path / "stranger").mkdir()
+    stranger = CertificateAuthority(tmp_path / "stranger")
     port = free_port()
     command = [
         str(find_program("versitygw")), "--port", f"127.0.0.1:{port}",
-        "--cert", str(certificates.certificate), "--key", str(certificates.key),
+        "--cert", str(tls.certificate), "--key", str(tls.key),
         "posix", "--sidecar", str(tmp_path / "metadata"), str(tmp_path / "objects"),
     ]  # fmt: skip
     environ = {"ROOT_ACCESS_KEY": S3Server.access_key, "ROOT_SECRET_KEY": S3Server.secret_key}
     digest, source = write_blob(tmp_path, SMALL)
     with Server(command, port, tmp_path / "log", environ=environ, scheme="https") as server:
-        access = replace(
-            access_to(S3Server(tmp_path / "unused")),
+        access = S3Access(
             endpoint_url=server.url,
-            ca_bundle=certificates.authority,
+            access_key=S3Server.access_key,
+            secret_key=S3Server.secret_key,
+            ca_bundle=authority.certificate,
         )
         assert S3Store("bucket", "", access).put(digest, source) is True
-        stranger = write_certificates(tmp_path / "stranger").authority
-        for bundle in (None, stranger):
+        for bundle in (None, stranger.certificate):
             with pytest.raises(StoreConfigurationError, match="certificate verify failed"):
                 S3Store("bucket", "", replace(access, ca_bundle=bundle)).size(digest)

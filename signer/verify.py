@@ -21,7 +21,7 @@ from converter.chunk_manifest import (
     ChunkManifest,
     ChunkManifestError,
 )
-from converter.oci import Descriptor, Digest, ImageIndex, ImageManifest, Manifest, OciError
+from converter.oci import Descriptor, Digest, ImageIndex, ImageManifest, Manifest, OciError, Platform
 from signer.bootstrap_layer import check_stored_bootstrap
 from signer.content import check_chunk_list, check_stored_blob
 from signer.errors import MalformedError, Rule, VerificationError
@@ -135,10 +135,10 @@ class _Verification:
             if not isinstance(manifest, ImageManifest):
                 raise VerificationError(Rule.RESOLVE, "it is an index itself")
             report = self._image(manifest)
-            if child.platform and report.chunk_manifest.target.platform not in (None, child.platform):
-                raise VerificationError(
-                    Rule.CHUNK_MANIFEST, f"it was signed for {report.chunk_manifest.target.platform}"
-                )
+            signed = report.chunk_manifest.target.platform
+            # An index may name a variant or a version that the image's config, which is signed, does not.
+            if child.platform and signed and _runs_on(signed) != _runs_on(child.platform):
+                raise VerificationError(Rule.CHUNK_MANIFEST, f"it was signed for {signed}")
         except VerificationError as error:
             place = f"child {child.digest} ({child.platform or 'no platform'})"
             raise VerificationError(error.rule, f"{place}: {error.reason}") from error
@@ -223,3 +223,7 @@ class _Verification:
                 check_stored_blob(self.source, self.repository, blob)
         if self.deep:
             check_stored_bootstrap(self.source, self.repository, manifest.layers[-1], chunks.bootstrap)
+
+
+def _runs_on(platform: Platform) -> tuple[str, str]:
+    return platform.os, platform.architecture

@@ -73,7 +73,7 @@ def test_a_file_in_the_working_directory_is_found(tmp_path: Path) -> None:
         ),
         ('[registry]\nurl = "http://r"\n[jobs]\nconversions = 0', "jobs.conversions: "),
         ('[registry]\nurl = "http://r"\n[jobs]\ndatabase = "mysql://x"', "not a postgresql:// or sqlite:///"),
-        ('[registry]\nurl = "http://r"\n[store]\nkind = "s3"', "kind s3 needs a bucket"),
+        ('[registry]\nurl = "http://r"\n[store.s3]\nregin = "x"', "store.s3.regin: is not a setting"),
         ("[registry", "cannot read the settings file"),
     ],
 )

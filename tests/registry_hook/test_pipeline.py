@@ -1,0 +1,329 @@
+"""The pipeline over a simulated registry: what is published after which pushes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from converter.oci import Descriptor, Digest, Platform
+from registry_hook import pipeline
+from registry_hook.errors import JobFailed
+from registry_hook.jobs.model import JsonObject
+from registry_hook.requests import IMAGE, ConversionRequest
+from signer.verify import VerificationPolicy, verify_image
+from tests.images.layout import build_image
+from tests.registry_hook.fake_jobs import FakeRun
+from tests.registry_hook.world import REPOSITORY, World, small_image
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def verified_source(world: World, tag: str) -> Digest:
+    """The source that a converted tag is proven to be made from."""
+    policy = VerificationPolicy(
+        keys=(world.services.signer.public_key,), repositories=frozenset({f"registry.test:5000/{REPOSITORY}"})
+    )
+    report = verify_image(world.services.registry, REPOSITORY, tag, policy, deep=True)
+    return (report.index or report.images[0]).provenance.source_digest
+
+
+def conversions(world: World) -> list[str]:
+    return [job_id for job_id in world.ran if job_id.startswith(("image-", "index-"))]
+
+
+def test_a_push_is_converted_signed_and_published(world: World) -> None:
+    source = world.push("v1", small_image())
+    result = world.event("v1", source)
+    assert result == {"published": "v1-nydus", "digest": world.tag("v1-nydus"), "source": str(source)}
+    assert verified_source(world, "v1-nydus") == source
+    stored = {digest.hex for digest in world.services.store.digests()}
+    assert len(stored) == 2
+    assert list((world.directory / "spool").iterdir()) == []
+
+
+def test_the_source_is_listed_with_the_converted_image_first(world: World) -> None:
+    source = world.push("v1", small_image())
+    world.event("v1", source)
+    assert [str(entry.digest) for entry in world.index(f"sha256-{source.hex}").manifests] == [
+        world.tag("v1-nydus")
+    ]
+
+
+def test_the_tag_moves_after_everything_it_leads_to(world: World) -> None:
+    world.event("v1", world.push("v1", small_image()))
+    puts = [path.rpartition("/")[2] for method, path in world.registry.log if method == "PUT"]
+    tags = [name for name in puts if not name.startswith("sha256:") and "uploaded" not in name]
+    assert tags[-1] == "v1-nydus"
+    assert any(name.endswith(".dh-chunks") for name in tags)
+    assert any(name.endswith(".sig") for name in tags)
+
+
+def test_a_second_tag_on_a_digest_is_published_without_converting_again(world: World) -> None:
+    source = world.push("v1", small_image())
+    world.event("v1", source)
+    world.push("v2", small_image())
+    world.event("v2", source)
+    assert world.tag("v2-nydus") == world.tag("v1-nydus") is not None
+    assert len(conversions(world)) == 1
+
+
+def test_a_b_a_ends_at_a_and_converts_each_once(world: World) -> None:
+    first, second = small_image("a"), small_image("b")
+    for image in (first, second, first):
+        world.event("v1", world.push("v1", image))
+    assert verified_source(world, "v1-nydus") == first.manifest.digest
+    assert len(conversions(world)) == 2
+
+
+def test_an_old_event_publishes_what_the_tag_means_now(world: World) -> None:
+    old = world.push("v1", small_image("a"))
+    new = world.push("v1", small_image("b"))
+    world.event("v1", old)
+    assert verified_source(world, "v1-nydus") == new
+
+
+def test_the_event_before_its_tag_is_waited_for(world: World) -> None:
+    before = world.push("v1", small_image("a"))
+    world.event("v1", before)
+    image = small_image("b")
+    pushed = world.push(None, image)  # stored, but the tag still shows the old digest
+    looks = 0
+
+    def write_the_tag_at_the_third_look(method: str, path: str) -> None:
+        nonlocal looks
+        if method == "HEAD" and path.endswith("/manifests/v1"):
+            looks += 1
+            if looks == 3:
+                world.push("v1", image)
+
+    world.registry.before = write_the_tag_at_the_third_look
+    world.event("v1", pushed)
+    assert verified_source(world, "v1-nydus") == pushed
+
+
+def test_a_tag_that_moves_while_it_is_published_is_published_again(world: World) -> None:
+    source = world.push("v1", small_image("a"))
+    moved = False
+
+    def move_it_behind_the_put(method: str, path: str) -> None:
+        nonlocal moved
+        if not moved and world.tag("v1-nydus") is not None:
+            moved = True
+            world.push("v1", small_image("b"))
+
+    world.registry.before = move_it_behind_the_put
+    world.event("v1", source)
+    assert verified_source(world, "v1-nydus") == small_image("b").manifest.digest
+
+
+def test_a_tag_that_moves_while_it_is_converted_is_not_published_with_the_old_image(world: World) -> None:
+    source = world.push("v1", small_image("a"))
+    published: list[str | None] = []
+
+    def move_it_before_the_publication(method: str, path: str) -> None:
+        published.append(world.tag("v1-nydus"))
+        if method == "PUT" and path.endswith(".dh-sign"):
+            world.push("v1", small_image("b"))
+
+    world.registry.before = move_it_before_the_publication
+    world.event("v1", source)
+    final = world.tag("v1-nydus")
+    assert set(published) <= {None, final}
+    assert verified_source(world, "v1-nydus") == small_image("b").manifest.digest
+
+
+def test_a_tag_that_is_gone_is_waited_for_and_then_dropped(world: World) -> None:
+    source = world.push(None, small_image())
+    begun_s = world.now_s
+    result = world.event("v1", source)
+    assert "gone" in str(result["skipped"])
+    assert 60 <= world.now_s - begun_s < 62
+    assert conversions(world) == []
+
+
+def test_our_own_products_are_not_converted(world: World) -> None:
+    world.event("v1", world.push("v1", small_image()))
+    before = world.registry.snapshot()
+    converted = Digest.parse(str(world.tag("v1-nydus")))
+    assert world.event("v1-nydus", converted) == {
+        "skipped": "a Nydus image already", "digest": str(converted),
+    }  # fmt: skip
+    for repository, tag in list(world.registry.tags):
+        assert repository == REPOSITORY
+        if tag != "v1":
+            assert "skipped" in world.event(tag, None)
+    assert world.registry.snapshot() == before
+
+
+def test_somebody_elses_image_under_our_name_is_left_alone(world: World) -> None:
+    theirs = world.push("v1-nydus", small_image("theirs"))
+    result = world.event("v1", world.push("v1", small_image()))
+    assert "left alone" in str(result["skipped"])
+    assert world.tag("v1-nydus") == str(theirs)
+
+
+def test_an_image_under_a_name_like_ours_is_converted_like_any_other(world: World) -> None:
+    source = world.push("my-nydus", small_image())
+    world.event("my-nydus", source)
+    assert verified_source(world, "my-nydus-nydus") == source
+
+
+def test_a_tag_too_long_for_our_suffix_is_skipped(world: World) -> None:
+    tag = "t" * 123
+    result = world.event(tag, world.push(tag, small_image()))
+    assert "too long" in str(result["skipped"])
+
+
+def test_a_conversion_whose_result_was_deleted_is_run_again(world: World) -> None:
+    source = world.push("v1", small_image())
+    world.event("v1", source)
+    converted = str(world.tag("v1-nydus"))
+    del world.registry.manifests[REPOSITORY, converted], world.registry.tags[REPOSITORY, "v1-nydus"]
+    world.event("v1", source)
+    assert world.tag("v1-nydus") == converted
+    assert [job_id[-2:] for job_id in conversions(world)] == ["-1", "-2"]
+
+
+def test_a_repeated_job_writes_what_is_there(world: World) -> None:
+    source = world.push("v1", small_image())
+    world.event("v1", source)
+    before = world.registry.snapshot()
+    job = ConversionRequest(IMAGE, REPOSITORY, source, world.services.settings).job(1)
+    pipeline.image(world.services, FakeRun(job.job_id), job.arguments)
+    assert world.registry.snapshot() == before
+
+
+def test_a_conversion_that_is_run_anew_replaces_its_bundles(world: World) -> None:
+    source = world.push("v1", small_image())
+    world.event("v1", source)
+    world.now_s += 3600
+    world.run(ConversionRequest(IMAGE, REPOSITORY, source, world.services.settings).job(2))
+    listed = world.index(f"sha256-{Digest.parse(str(world.tag('v1-nydus'))).hex}").manifests
+    predicates = [entry.annotations.get("dev.sigstore.bundle.predicateType") for entry in listed]
+    assert len(set(predicates)) == len(predicates) == 4, "one bundle for each predicate, and the chunk list"
+    assert verified_source(world, "v1-nydus") == source
+
+
+def entry(descriptor: Descriptor, architecture: str, **more: object) -> dict[str, object]:
+    platform = Platform("linux", architecture, "v8" if architecture == "arm64" else None).to_json()
+    return descriptor.to_json() | {"platform": platform} | more
+
+
+@pytest.fixture
+def index_entries(world: World) -> list[dict[str, object]]:
+    images = [small_image("amd64"), small_image("arm64", "arm64")]
+    for image in images:
+        world.push(None, image)
+    attestation = small_image("attestation")
+    world.push(None, attestation)
+    unknown = {"os": "unknown", "architecture": "unknown"}
+    return [
+        entry(images[0].manifest.descriptor, "amd64"),
+        attestation.manifest.descriptor.to_json() | {"platform": unknown},
+        entry(images[1].manifest.descriptor, "arm64"),
+    ]
+
+
+def test_an_index_becomes_an_index_of_its_converted_images(
+    world: World, index_entries: list[dict[str, object]]
+) -> None:
+    source = world.push_index("multi", index_entries)
+    world.event("multi", source)
+    made = world.index("multi-nydus")
+    assert made.subject is not None
+    assert made.subject.digest == source
+    assert [str(child.platform) for child in made.manifests] == ["linux/amd64", "linux/arm64/v8"]
+    assert verified_source(world, "multi-nydus") == source
+    assert len(conversions(world)) == 3
+    listed = world.index(f"sha256-{source.hex}").manifests
+    assert [child.digest for child in listed] == [made.digest]
+
+
+def test_a_converted_index_is_not_converted(world: World, index_entries: list[dict[str, object]]) -> None:
+    world.event("multi", world.push_index("multi", index_entries))
+    before = world.registry.snapshot()
+    assert "skipped" in world.event("multi-nydus", None)
+    assert world.registry.snapshot() == before
+
+
+def test_a_child_that_was_converted_alone_is_not_converted_again(
+    world: World, index_entries: list[dict[str, object]]
+) -> None:
+    world.event("amd64", world.push("amd64", small_image("amd64")))
+    world.event("multi", world.push_index("multi", index_entries))
+    assert len([job_id for job_id in conversions(world) if job_id.startswith("image-")]) == 2
+
+
+def test_one_bad_child_fails_the_index_and_publishes_nothing(
+    world: World, index_entries: list[dict[str, object]]
+) -> None:
+    bad = build_image([b"not a tar" * 100])
+    world.push(None, bad)
+    index_entries.append(entry(bad.manifest.descriptor, "riscv64"))
+    with pytest.raises(JobFailed) as caught:
+        world.event("multi", world.push_index("multi", index_entries))
+    assert caught.value.bad_input
+    assert world.tag("multi-nydus") is None
+
+
+@pytest.mark.parametrize("at", ["HEAD", "GET", "PUT", "POST"])
+def test_an_outage_at_any_kind_of_request_is_waited_out(world: World, at: str) -> None:
+    source = world.push("v1", small_image())
+    failures = 0
+
+    def fail_twice(method: str, path: str) -> None:
+        nonlocal failures
+        world.registry.down = method == at and failures < 2
+        failures += world.registry.down
+
+    world.registry.before = fail_twice
+    world.event("v1", source)
+    assert failures == 2
+    assert verified_source(world, "v1-nydus") == source
+
+
+def test_a_step_after_the_spool_was_lost_makes_the_same_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    from registry_hook.stages import upload
+
+    lost: list[Path] = []
+    store_blobs = upload.store_blobs
+
+    def lose_the_spool(services: object, request: object, directory: Path) -> JsonObject:
+        if not lost:
+            lost.append(directory)
+            shutil.rmtree(directory)
+            directory.mkdir()
+        return store_blobs(world.services, request, directory)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(upload, "store_blobs", lose_the_spool)
+    source = world.push("v1", small_image())
+    world.event("v1", source)
+    assert lost
+    assert verified_source(world, "v1-nydus") == source
+
+
+def test_a_half_written_spool_is_made_again(world: World) -> None:
+    source = world.push("v1", small_image())
+    job = ConversionRequest(IMAGE, REPOSITORY, source, world.services.settings).job(1)
+    directory = world.directory / "spool" / job.job_id
+    directory.mkdir(parents=True)
+    (directory / "image.json").write_text('{"blobs": []}')
+    (directory / "rubbish").mkdir()
+    world.run(job)
+    world.event("v1", source)
+    assert verified_source(world, "v1-nydus") == source
+
+
+def test_leftovers_of_ended_jobs_are_removed(world: World) -> None:
+    for name in ("ended", "active"):
+        (world.directory / "spool" / name).mkdir(parents=True)
+    assert world.services.spool.remove_leftovers(lambda names: {"active"} & set(names)) == 1
+    assert [path.name for path in (world.directory / "spool").iterdir()] == ["active"]

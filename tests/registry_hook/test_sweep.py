@@ -1,0 +1,155 @@
+"""What a sweep asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from registry_hook.errors import RetryLater
+from registry_hook.jobs.model import JobQuery, JobRequest, Run
+from registry_hook.requests import IMAGE, PUBLICATION, ConversionRequest, SweepRequest
+from registry_hook.sweep import sweep
+from registry_hook.sweep_timer import SweepTimer
+from tests.registry_hook.fake_jobs import FakeJobs, FakeRun
+from tests.registry_hook.world import REPOSITORY, World, small_image
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def swept(world: World, job_id: str = "sweep-1") -> list[tuple[str, str]]:
+    """The tags that a sweep newly asked publications for."""
+    before = set(world.jobs.jobs)
+    sweep(world.services, job_id)
+    new = [job for job in world.jobs.jobs.values() if job.job_id not in before]
+    assert all(job.kind == PUBLICATION for job in new)
+    return [(str(job.arguments["repository"]), str(job.arguments["tag"])) for job in new]
+
+
+def run_all(world: World) -> None:
+    for job in list(world.jobs.list_jobs(JobQuery(kinds=(PUBLICATION,), limit=500))):
+        if job.state.active:
+            world.run(JobRequest(job.kind, job.job_id, job.arguments))
+
+
+def test_tags_without_their_converted_image_are_asked_for_and_then_no_more(world: World) -> None:
+    world.push("v1", small_image("a"))
+    world.push("v2", small_image("b"))
+    world.push("v1", small_image("c"), repository="other/app")
+    assert swept(world) == [(REPOSITORY, "v1"), (REPOSITORY, "v2"), ("other/app", "v1")]
+    run_all(world)
+    assert world.tag("v1-nydus")
+    assert world.tag("v2-nydus")
+    assert swept(world, "sweep-2") == []
+
+
+def test_a_sweep_that_is_repeated_asks_for_nothing_twice(world: World) -> None:
+    world.push("v1", small_image())
+    assert len(swept(world)) == 1
+    assert swept(world) == []
+
+
+def test_a_moved_tag_is_asked_for(world: World) -> None:
+    world.event("v1", world.push("v1", small_image("a")))
+    assert swept(world) == []
+    world.push("v1", small_image("b"))
+    assert swept(world, "sweep-2") == [(REPOSITORY, "v1")]
+
+
+def test_products_artifacts_and_fallback_tags_are_passed_over(world: World) -> None:
+    world.event("v1", world.push("v1", small_image()))
+    assert len(world.registry.tags) > 6
+    assert swept(world) == []
+
+
+def test_a_converted_tag_whose_source_tag_is_gone_stays(world: World) -> None:
+    world.event("v1", world.push("v1", small_image()))
+    del world.registry.tags[REPOSITORY, "v1"]
+    assert swept(world) == []
+    assert world.tag("v1-nydus")
+
+
+def test_an_ordinary_image_under_a_name_like_ours_is_asked_for(world: World) -> None:
+    world.push("my-nydus", small_image())
+    assert swept(world) == [(REPOSITORY, "my-nydus")]
+
+
+def test_an_image_that_was_found_to_be_broken_is_not_tried_every_hour(world: World) -> None:
+    source = world.push("v1", small_image())
+    job = ConversionRequest(IMAGE, REPOSITORY, source, world.services.settings).job(1)
+    world.jobs.enqueue(job)
+    world.jobs.fail(job.job_id, "layer 1: gzip ends early", bad_input=True)
+    assert swept(world) == []
+    world.jobs.fail(job.job_id, "the registry was down for too long", bad_input=False)
+    assert swept(world, "sweep-2") == [(REPOSITORY, "v1")]
+
+
+def test_one_unreadable_tag_does_not_hide_the_others(world: World) -> None:
+    world.push("a", small_image("a"))
+    broken = world.registry.push(REPOSITORY, "b", b"{}", "application/vnd.oci.image.manifest.v1+json")
+    world.push("c", small_image("c"))
+    assert swept(world) == [(REPOSITORY, "a"), (REPOSITORY, "c")]
+    assert str(broken) == world.tag("b")
+
+
+def test_a_registry_or_database_that_is_down_makes_the_sweep_run_later(world: World) -> None:
+    world.push("v1", small_image())
+    world.registry.down = True
+    with pytest.raises(RetryLater):
+        sweep(world.services, "s")
+    world.registry.down = False
+    world.jobs.broken = True
+    with pytest.raises(RetryLater):
+        sweep(world.services, "s")
+
+
+def test_the_sweep_is_a_job(world: World) -> None:
+    world.push("v1", small_image())
+    result = world.run(SweepRequest("by hand").job("x"))
+    assert result == {"repositories": 1, "tags": 1, "asked": 1, "unreadable": 0}
+    run: Run = FakeRun()
+    assert run.job_id == "job-1"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s, self.up = 7200.0, True
+
+    def timer(self, jobs: FakeJobs) -> SweepTimer:
+        return SweepTimer(jobs, 3600, lambda: self.up, lambda: self.now_s)
+
+
+def reasons(jobs: FakeJobs) -> list[str]:
+    return [str(job.arguments["reason"]) for job in jobs.jobs.values()]
+
+
+def test_the_timer_asks_at_each_interval_once_for_all_workers() -> None:
+    clock, jobs = Clock(), FakeJobs()
+    timers = [clock.timer(jobs), clock.timer(jobs)]
+    for clock.now_s in (7200.0, 10799.0, 10801.0, 10802.0, 14400.0):
+        for timer in timers:
+            timer.turn()
+    assert reasons(jobs) == ["the interval is over"] * 2
+
+
+def test_the_timer_asks_when_the_registry_is_back() -> None:
+    clock, jobs = Clock(), FakeJobs()
+    timer = clock.timer(jobs)
+    for clock.up in (True, False, False, True, True):
+        timer.turn()
+    assert reasons(jobs) == ["the registry is back"]
+
+
+def test_a_timer_that_cannot_ask_goes_on() -> None:
+    clock, jobs = Clock(), FakeJobs()
+    jobs.broken = True
+    timer = clock.timer(jobs)
+    clock.now_s += 3600
+    timer.turn()
+    jobs.broken = False
+    clock.now_s += 3600
+    timer.turn()
+    assert len(jobs.jobs) == 1

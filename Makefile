@@ -17,7 +17,7 @@ setup: $(READY) ## make .venv with .venv/bin/dragonhook (a second run does nothi
 $(READY): pyproject.toml docker/constraints.txt
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
 	  echo "setup: Python or its venv module is missing; asking apt-get for it"; \
-	  apt-get update -q && apt-get install -y -q --no-install-recommends python3 python3-venv; }
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends python3 python3-venv > /dev/null; }
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("setup: Python 3.11 or newer is needed")'
 	@echo "setup: installing the Python packages of docker/constraints.txt (half a minute, most of it downloads)"
 	@$(PYTHON) -m venv $(VENV)

@@ -47,7 +47,8 @@ def _say_what_runs(stack: Stack, directory: Path) -> None:
         f"   gateway         {stack.service.gateway_url}\n"
         f"   settings, logs  {directory}\n"
         f"Stop it with\n"
-        f"   kill {stack.service.pid} {stack.registry.pid}; rm -r {directory}"
+        f"   kill {stack.service.pid} {stack.registry.pid}\n"
+        f"   rm -r {directory}"
     )
 
 

@@ -67,7 +67,8 @@ class Demo:
         with self._show.stage(f"Push it with skopeo to {stack.reference(f'{REPOSITORY}:{TAG}')}"):
             skopeo_copy(f"oci:{layout}:{TAG}", f"docker://{stack.reference(f'{REPOSITORY}:{TAG}')}")
         with self._show.stage("The registry notified the service: follow its jobs through GET /v1/jobs"):
-            for line in follow_jobs(stack.service, REPOSITORY, TAG, JOB_TIMEOUT_S):
+            source = layout_image(layout).digest
+            for line in follow_jobs(stack.service, REPOSITORY, TAG, source, JOB_TIMEOUT_S):
                 self._show.line(line)
         with self._show.stage(f"What stands under {CONVERTED_TAG} now"):
             self._converted(stack)
@@ -104,7 +105,8 @@ class Demo:
         source = registry_image(stack.registry.host, REPOSITORY, TAG)
         answer = httpx.get(f"{stack.registry.url}/v2/{REPOSITORY}/blobs/{source.layers[0].digest}")
         location = answer.headers.get("Location", "")
-        self._show.line(f"GET {answer.request.url.path[:60]}… → {answer.status_code} {location[:80]}…")
+        self._show.line(f"GET {answer.request.url.path}")
+        self._show.line(f"→ {answer.status_code} {location}")
         if answer.status_code != 307 or not location.startswith(stack.service.gateway_url):
             raise ProgramError("the registry does not redirect to the gateway")
         pulled = self._directory / "pulled"
@@ -117,10 +119,10 @@ class Demo:
         work = self._directory / "lazy"
         work.mkdir()
         image = registry_image(stack.registry.host, REPOSITORY, CONVERTED_TAG)
-        output, cached = run_from_nydusd(stack.registry.host, REPOSITORY, image, work, PROGRAM)
-        self._check_output(output)
-        whole = sum(layer.size for layer in image.layers)
-        self._show.line(f"nydusd fetched and cached {megabytes(cached)}; the image has {megabytes(whole)}")
+        before = stack.service.gateway_bytes()
+        self._check_output(run_from_nydusd(stack.registry.host, REPOSITORY, image, work, PROGRAM))
+        fetched, whole = stack.service.gateway_bytes() - before, sum(layer.size for layer in image.layers)
+        self._show.line(f"for that, {megabytes(fetched)} of {megabytes(whole)} were fetched from the gateway")
 
     def _kernel(self, layout: Path) -> None:
         work = self._directory / "kernel"

@@ -57,7 +57,9 @@ def nydusd_mount(
     config.write_text(json.dumps(_configuration(backend, cache, validate), indent=1))
     command = [
         str(find_program("nydusd")), "fuse", "--mountpoint", str(mountpoint), "--bootstrap", str(bootstrap),
-        "--config", str(config), "--apisock", str(work / "api.sock"),
+        "--config", str(config),
+        # Relative to its working directory: an address of a Unix socket has room for 107 bytes.
+        "--apisock", "api.sock",
         # Otherwise it wants to raise the limit on open files, which a container may not.
         "--rlimit-nofile", "0", "--log-level", "info",
     ]  # fmt: skip

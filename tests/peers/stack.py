@@ -30,14 +30,16 @@ class Service(Server):
 
     def __init__(self, directory: Path, settings: Settings) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        web, gateway = free_port(), free_port()
+        web, gateway, metrics = free_port(), free_port(), free_port()
         self.state = directory / "state"
         self.config = directory / "dragonhook.toml"
         self.public_key = self.state / "signing.pub"
         self.gateway_url = f"http://{LOOPBACK}:{gateway}"
+        self._metrics_url = f"http://{LOOPBACK}:{metrics}/metrics"
         tables: dict[str, dict[str, object]] = {name: dict(table) for name, table in settings.items()}
         tables.setdefault("web", {})["listen"] = f"{LOOPBACK}:{web}"
         tables.setdefault("gateway", {})["listen"] = f"{LOOPBACK}:{gateway}"
+        tables["gateway"]["metrics_listen"] = f"{LOOPBACK}:{metrics}"
         self.config.write_text(f"state_dir = {json.dumps(str(self.state))}\n" + _toml(tables))
         command = [str(COMMAND), "--config", str(self.config), "serve"]
         super().__init__(command, web, directory / "service.log", ready_path="/readyz")
@@ -60,6 +62,12 @@ class Service(Server):
         """
         answer = httpx.get(f"{self.url}{path}", params=query, timeout=10, trust_env=False)
         return answer.raise_for_status().json()
+
+    def gateway_bytes(self) -> int:
+        """How many bytes of blobs the gateway has sent since it was started."""
+        text = httpx.get(self._metrics_url, timeout=10, trust_env=False).raise_for_status().text
+        samples = [line for line in text.splitlines() if line.startswith("dragonhook_gateway_bytes_total")]
+        return round(sum(float(line.rsplit(" ", 1)[1]) for line in samples))
 
 
 class Stack:

@@ -37,6 +37,9 @@ class DirectorySource:
         except BlobNotFoundError:
             return None
 
+    def close(self) -> None:
+        """See `Source.close`: there is nothing to give back."""
+
 
 class _OpenFile:
     def __init__(self, file: FileIO) -> None:

@@ -9,7 +9,6 @@ import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Final
 
 import structlog
@@ -56,14 +55,10 @@ async def _until_signalled(settings: GatewaySettings, on_ready: Callable[[str], 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     _allow_many_files()
-    threads = ThreadPoolExecutor(settings.stream_threads, thread_name_prefix="read")
-    try:
-        async with serving(settings, make_sources(settings, threads)) as url:
-            if on_ready is not None:
-                on_ready(url)
-            await stop.wait()
-    finally:
-        threads.shutdown(wait=False, cancel_futures=True)
+    async with serving(settings, make_sources(settings)) as url:
+        if on_ready is not None:
+            on_ready(url)
+        await stop.wait()
 
 
 @contextlib.asynccontextmanager
@@ -72,7 +67,7 @@ async def serving(settings: GatewaySettings, sources: Sequence[Source]) -> Async
 
     Args:
         settings: where to listen, and limits.
-        sources: in the order of preference.
+        sources: in the order of preference; they are closed at the end.
 
     Yields:
         The URL it listens on.
@@ -98,9 +93,11 @@ async def serving(settings: GatewaySettings, sources: Sequence[Source]) -> Async
     finally:
         state.stopping = True
         await _drain(runners, settings.drain_timeout_s, log)
+        for source in sources:
+            source.close()
 
 
-def make_sources(settings: GatewaySettings, threads: Executor) -> list[Source]:
+def make_sources(settings: GatewaySettings) -> list[Source]:
     """Our store first, then the registry's storage, unless both are the same.
 
     Raises:
@@ -118,7 +115,7 @@ def make_sources(settings: GatewaySettings, threads: Executor) -> list[Source]:
         if isinstance(store, DirectoryStore):
             sources.append(DirectorySource(name, store))
         else:
-            sources.append(StreamSource(name, store, threads))
+            sources.append(StreamSource(name, store, settings.stream_threads))
     return sources
 
 

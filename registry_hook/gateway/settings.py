@@ -27,7 +27,7 @@ class GatewaySettings:
         metrics_host: address of the listener for `/metrics`.
         metrics_port: its port; None does without metrics.
         max_responses: answers under way at once; further requests wait.
-        stream_threads: reads from S3 at once; further ones wait.
+        stream_threads: reads from one S3 store at once; further ones wait.
         drain_timeout_s: how long running answers may take after SIGTERM.
         stall_timeout_s: a client that takes no data for this long is cut off.
         access_log: one line for each request.

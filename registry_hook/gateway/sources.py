@@ -84,3 +84,7 @@ class Source(Protocol):
             StoreError: it cannot be told.
         """
         ...
+
+    def close(self) -> None:
+        """Gives back threads and connections, without waiting for those in use."""
+        ...

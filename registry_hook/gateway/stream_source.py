@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Generator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Final
 
 from aiohttp import web
@@ -25,13 +26,14 @@ class StreamSource:
     Args:
         name: for logs and metrics.
         store: where the blobs are.
-        threads: what the blocking calls run in; their number bounds the load on the store.
+        threads: how many calls may block at once. Each source has threads of its own, so that one which
+            hangs does not keep the others from working.
     """
 
-    def __init__(self, name: str, store: BlobReader, threads: Executor) -> None:
+    def __init__(self, name: str, store: BlobReader, threads: int) -> None:
         self.name = name
         self._store = store
-        self._threads = threads
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._sizes: OrderedDict[Digest, int] = OrderedDict()
 
     async def open(self, digest: Digest, asked_by_push: bool) -> OpenBlob | None:
@@ -48,6 +50,10 @@ class StreamSource:
         if len(self._sizes) > _SIZES_KEPT:
             self._sizes.popitem(last=False)
         return _OpenStream(self, digest, size_bytes)
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def forget(self, digest: Digest) -> None:
         """Forgets a size: the blob is gone."""
@@ -72,7 +78,8 @@ class _Pieces:
 
     def close(self) -> None:
         """Closes it as soon as no thread is in it any more, without waiting."""
-        self._threads.submit(self._close)
+        with contextlib.suppress(RuntimeError):  # The source itself was closed.
+            self._threads.submit(self._close)
 
     def _next(self) -> bytes:
         with self._lock:

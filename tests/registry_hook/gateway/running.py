@@ -158,6 +158,9 @@ class FakeSource:
             await asyncio.sleep(0.01)
         return FakeBlob(self, self.blobs[digest])
 
+    def close(self) -> None:
+        pass
+
 
 class FakeBlob:
     def __init__(self, source: FakeSource, content: bytes) -> None:

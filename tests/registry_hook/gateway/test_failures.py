@@ -254,12 +254,15 @@ class SlowStore:
     piece_bytes: int = 100_000
     fails_after: int | None = None
     ends_after: int | None = None
+    hangs: threading.Event | None = None
     sizes_asked: int = 0
     present: bool = True
     open_reads: int = 0
 
     def size(self, digest: Digest) -> int | None:
         self.sizes_asked += 1
+        if self.hangs is not None:
+            self.hangs.wait(20)
         return len(self.content) if self.present and digest == DIGEST else None
 
     def read(self, digest: Digest, start: int = 0, length: int | None = None) -> Generator[bytes, None, None]:
@@ -284,15 +287,17 @@ class SlowStore:
         return iter([DIGEST])
 
 
-@pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(4) as pool:
-        yield pool
+def wait_until_unread(store: SlowStore) -> None:
+    """Reads are closed in a thread, a moment after their answers."""
+    deadline = time.monotonic() + 10
+    while store.open_reads and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert store.open_reads == 0
 
 
-def test_streamed_parts(threads: ThreadPoolExecutor) -> None:
+def test_streamed_parts() -> None:
     store = SlowStore(CONTENT)
-    with running([StreamSource("store", store, threads)]) as url:
+    with running([StreamSource("store", store, 4)]) as url:
         assert ask(url, PATH).body == CONTENT
         assert ask(url, PATH, Range="bytes=99999-100000").body == CONTENT[99_999:100_001]
         assert ask(url, PATH, Range="bytes=-300000").body == CONTENT[-300_000:]
@@ -300,13 +305,12 @@ def test_streamed_parts(threads: ThreadPoolExecutor) -> None:
         assert ask(url, PATH, "HEAD").headers["Content-Length"] == str(len(CONTENT))
         assert store.sizes_asked == 2  # But it may be gone, and a push must know.
         assert ask(url, blob_path(Digest.of(b"x"))).status == 404
-    threads.shutdown()
-    assert store.open_reads == 0
+        wait_until_unread(store)
 
 
-def test_a_remembered_size_does_not_bring_a_blob_back(threads: ThreadPoolExecutor) -> None:
+def test_a_remembered_size_does_not_bring_a_blob_back() -> None:
     store = SlowStore(CONTENT)
-    with running([StreamSource("store", store, threads)]) as url:
+    with running([StreamSource("store", store, 4)]) as url:
         assert ask(url, PATH).status == 200
         store.present = False
         assert ask(url, PATH).status == 404
@@ -314,28 +318,37 @@ def test_a_remembered_size_does_not_bring_a_blob_back(threads: ThreadPoolExecuto
 
 
 @pytest.mark.parametrize("fails_after", [0, 100_000, 2_900_000])
-def test_a_stream_that_breaks_is_continued(threads: ThreadPoolExecutor, fails_after: int) -> None:
+def test_a_stream_that_breaks_is_continued(fails_after: int) -> None:
     store, good = SlowStore(CONTENT, fails_after=fails_after), FakeSource("registry", BLOBS)
-    with running([StreamSource("store", store, threads), good]) as url:
+    with running([StreamSource("store", store, 4), good]) as url:
         assert ask(url, PATH).body == CONTENT
+        wait_until_unread(store)
     assert good.ranges == [(fails_after, len(CONTENT) - fails_after)]
-    threads.shutdown()
-    assert store.open_reads == 0
 
 
-def test_a_stream_that_ends_early_is_continued(threads: ThreadPoolExecutor) -> None:
+def test_a_stream_that_ends_early_is_continued() -> None:
     store, good = SlowStore(CONTENT, ends_after=1_000_000), FakeSource("registry", BLOBS)
-    with running([StreamSource("store", store, threads), good]) as url:
+    with running([StreamSource("store", store, 4), good]) as url:
         assert ask(url, PATH).body == CONTENT
 
 
-def test_clients_that_leave_a_stream_close_it(threads: ThreadPoolExecutor) -> None:
+def test_a_source_that_hangs_does_not_block_another() -> None:
+    may_answer = threading.Event()
+    hanging, good = SlowStore(CONTENT, hangs=may_answer), SlowStore(CONTENT)
+    sources = [StreamSource("good", good, 2), StreamSource("hanging", hanging, 2)]
+    with running(sources) as url, ThreadPoolExecutor(8) as pool:
+        nowhere = [pool.submit(ask, url, blob_path(Digest.of(b"x"))) for _ in range(6)]
+        time.sleep(0.2)
+        assert ask(url, PATH).body == CONTENT
+        assert not any(reply.done() for reply in nowhere)
+        may_answer.set()
+        assert {reply.result().status for reply in nowhere} == {404}
+
+
+def test_clients_that_leave_a_stream_close_it() -> None:
     store = SlowStore(CONTENT * 10)
-    with running([StreamSource("store", store, threads)]) as url:
+    with running([StreamSource("store", store, 4)]) as url:
         for _ in range(6):
             ask_and_leave(url, PATH)
-        deadline = time.monotonic() + 10
-        while store.open_reads and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert store.open_reads == 0
+        wait_until_unread(store)
         assert ask(url, PATH, Range="bytes=0-99").body == CONTENT[:100]

@@ -13,10 +13,10 @@ import numpy as np
 
 from converter.rafs.blobs import BlobInfo, check_blobs, device_slots
 from converter.rafs.chunks import (
+    ChunkTable,
     chunk_formats,
     collect_references,
     drop_unused_blobs,
-    encode_chunk_table,
     encode_indexes,
 )
 from converter.rafs.inodes import InodeWriter
@@ -123,7 +123,7 @@ def encode_bootstrap(
     placement = place(zip(nodes.shape.tolist(), head_sizes.tolist(), nodes.data_size.tolist(), strict=True))
     references, blobs = drop_unused_blobs(collect_references(tree, nodes, blobs), blobs)
     check_blobs(blobs)
-    chunk_table = encode_chunk_table(references, blobs, chunk_size)
+    chunk_table = ChunkTable(references, blobs)
     sections = Sections(len(blobs), placement.end, len(chunk_table))
 
     out = np.zeros(sections.end, np.uint8)
@@ -139,7 +139,7 @@ def encode_bootstrap(
     writer.write_symlinks()
     writer.write_directories(listing, directories)
     end = sections.chunk_table + sections.chunk_table_size
-    out[sections.chunk_table : end] = chunk_table.view(np.uint8)
+    chunk_table.write(out[sections.chunk_table : end].view(CHUNK_RECORD), chunk_size)
     return out.data
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,6 @@ from converter.rafs.layout import (
     CHUNK_COMPRESSED,
     CHUNK_FORMAT_INDEXES,
     CHUNK_INDEX,
-    CHUNK_RECORD,
     MAX_CHUNK_INDEX,
 )
 from converter.rafs.listing import Int64s
@@ -36,10 +35,10 @@ class ChunkReferences:
         offset: where it lies in the blob's uncompressed address space.
     """
 
-    node: Int64s
-    position: Int64s
-    blob: Int64s
-    index: Int64s
+    node: npt.NDArray[np.uint32]
+    position: npt.NDArray[np.uint32]
+    blob: npt.NDArray[np.uint16]
+    index: npt.NDArray[np.uint32]
     offset: Int64s
 
 
@@ -50,22 +49,22 @@ def collect_references(tree: FileTree, nodes: Nodes, blobs: Sequence[BlobInfo]) 
         LimitExceededError: a blob has more chunks than an index can count.
         ValueError: a file uses a chunk that its blob does not have.
     """
-    first_row = np.zeros(len(blobs) + 1, np.int64)  # of each blob, if the chunks of all stood in one table
-    np.cumsum([len(blob.chunks.uncompressed_size) for blob in blobs], out=first_row[1:])
-    if len(blobs) and np.diff(first_row).max() > MAX_CHUNK_INDEX + 1:
+    counts = [len(blob.chunks.uncompressed_size) for blob in blobs]
+    if max(counts, default=0) > MAX_CHUNK_INDEX + 1:
         raise LimitExceededError(f"a blob has more than {MAX_CHUNK_INDEX + 1} chunks; use larger chunks")
-    node = np.repeat(np.arange(len(nodes.inode)), nodes.chunk_count)
-    position = np.arange(len(node)) - np.repeat(
-        np.cumsum(nodes.chunk_count) - nodes.chunk_count, nodes.chunk_count
-    )
+    node = np.repeat(np.arange(len(nodes.inode), dtype=np.uint32), nodes.chunk_count)
+    ends = np.cumsum(nodes.chunk_count, dtype=np.int64)
+    position = np.arange(len(node)) - np.repeat(ends - nodes.chunk_count, nodes.chunk_count)
     inode = nodes.inode[node]
-    index = column(tree.chunk_refs)[column(tree.first_chunk)[inode] + position].astype(np.int64)
-    blob = column(tree.blob)[inode].astype(np.int64)
-    if len(blob) and (blob.max() >= len(blobs) or (index >= np.diff(first_row)[blob]).any()):
+    index = column(tree.chunk_refs)[column(tree.first_chunk)[inode] + position]
+    blob = column(tree.blob)[inode]
+    if len(blob) and (blob.max() >= len(blobs) or (index >= np.array(counts)[blob]).any()):
         raise ValueError("a file uses a chunk that is not in the table of its blob")
-    offsets = [column(blob.chunks.uncompressed_offset).astype(np.int64) for blob in blobs]
-    offset = np.concatenate([np.zeros(0, np.int64), *offsets])[first_row[blob] + index]
-    return ChunkReferences(node, position, blob, index, offset)
+    # The chunks of all blobs as one table, in which those of a blob begin at `first`.
+    first = np.cumsum([0, *counts])
+    offsets = [column(info.chunks.uncompressed_offset) for info in blobs]
+    offset = np.concatenate([np.zeros(0, np.uint64), *offsets])[first[blob] + index].astype(np.int64)
+    return ChunkReferences(node, position.astype(np.uint32), blob, index, offset)
 
 
 def drop_unused_blobs(
@@ -74,12 +73,18 @@ def drop_unused_blobs(
     """Leaves the blobs that files use, in the order of their first use, and numbers them anew."""
     used, first_use = np.unique(references.blob, return_index=True)
     order = used[np.argsort(first_use)]
-    new_index = np.zeros(len(blobs), np.int64)
+    new_index = np.zeros(len(blobs), np.uint16)
     new_index[order] = np.arange(len(order))
     return replace(references, blob=new_index[references.blob]), [blobs[index] for index in order.tolist()]
 
 
-def chunk_formats(sizes: Int64s, counts: Int64s, file: Int64s, offsets: Int64s, chunk_size: int) -> Int64s:
+def chunk_formats(
+    sizes: Int64s,
+    counts: npt.NDArray[np.integer],
+    file: npt.NDArray[np.integer],
+    offsets: Int64s,
+    chunk_size: int,
+) -> npt.NDArray[np.uint32]:
     """What `i_u` of each file says of its chunks.
 
     A file whose chunks follow each other in one blob is one large chunk for the kernel, which then looks at
@@ -92,7 +97,7 @@ def chunk_formats(sizes: Int64s, counts: Int64s, file: Int64s, offsets: Int64s, 
         offsets: for each use, where the chunk lies in the uncompressed address space.
         chunk_size: bytes of a chunk.
     """
-    formats = np.full(len(sizes), _chunk_format(chunk_size), np.int64)
+    formats = np.full(len(sizes), _chunk_format(chunk_size), np.uint32)
     broken = (file[1:] == file[:-1]) & (offsets[1:] != offsets[:-1] + chunk_size)
     whole = counts > 1
     whole[file[1:][broken]] = False
@@ -115,32 +120,57 @@ def encode_indexes(references: ChunkReferences) -> npt.NDArray[Any]:
     return entries
 
 
-def encode_chunk_table(
-    references: ChunkReferences, blobs: Sequence[BlobInfo], chunk_size: int
-) -> npt.NDArray[Any]:
+class ChunkTable:
     """The chunk table: a record of 80 bytes for each chunk in use, sorted by digest, then blob.
 
     The flag for a CRC is never set: a reader that sees it checks nothing but the CRC.
+
+    Args:
+        references: all uses of chunks.
+        blobs: the blob table.
     """
-    # Turned round, the first use that `unique` finds is the last one: the reference builder records that.
-    keys = (references.blob << 32 | references.index)[::-1]
-    used, last = np.unique(keys, return_index=True)
-    records = np.zeros(len(used), CHUNK_RECORD)
-    blob, index = used >> 32, used & 0xFFFFFFFF
-    records["blob_index"] = blob
-    records["index"] = index
-    records["file_offset"] = references.position[::-1][last] * chunk_size
-    ends = np.searchsorted(blob, np.arange(len(blobs) + 1)).tolist()
-    for info, start, end in zip(blobs, ends, ends[1:], strict=False):
-        rows, wanted = slice(start, end), index[start:end]
-        columns = info.chunks
-        records["digest"][rows] = np.frombuffer(columns.digests, "V32")[wanted]
-        records["compressed_size"][rows] = column(columns.compressed_size)[wanted]
-        records["uncompressed_size"][rows] = column(columns.uncompressed_size)[wanted]
-        records["compressed_offset"][rows] = column(columns.compressed_offset)[wanted]
-        records["uncompressed_offset"][rows] = column(columns.uncompressed_offset)[wanted]
-    records["flags"] = np.where(
-        records["compressed_size"] < records["uncompressed_size"], CHUNK_COMPRESSED, 0
-    )
-    digest = np.frombuffer(records["digest"].tobytes(), ">u8").reshape(-1, 4)
-    return records[np.lexsort((blob, digest[:, 3], digest[:, 2], digest[:, 1], digest[:, 0]))]
+
+    def __init__(self, references: ChunkReferences, blobs: Sequence[BlobInfo]) -> None:
+        self._blobs = blobs
+        # Turned round, the first use that `unique` finds is the last one: the reference builder records that.
+        keys = (references.blob.astype(np.int64) << 32 | references.index)[::-1]
+        used, last_use = np.unique(keys, return_index=True)
+        self._position = references.position[::-1][last_use]
+        self._index = (used & 0xFFFFFFFF).astype(np.uint32)
+        self._ends = np.searchsorted(used >> 32, np.arange(len(blobs) + 1)).tolist()
+        self._row = self._sort()
+
+    def __len__(self) -> int:
+        """Records of the table."""
+        return len(self._index)
+
+    def write(self, records: npt.NDArray[Any], chunk_size: int) -> None:
+        """Writes the table into zeroed rows of `layout.CHUNK_RECORD`."""
+        for number, (blob, chunks) in enumerate(self._used()):
+            rows, index, table = self._row[chunks], self._index[chunks], blob.chunks
+            compressed, uncompressed = column(table.compressed_size), column(table.uncompressed_size)
+            records["digest"][rows] = np.frombuffer(table.digests, "V32")[index]
+            records["blob_index"][rows] = number
+            records["flags"][rows] = np.where(compressed < uncompressed, CHUNK_COMPRESSED, 0)[index]
+            records["compressed_size"][rows] = compressed[index]
+            records["uncompressed_size"][rows] = uncompressed[index]
+            records["compressed_offset"][rows] = column(table.compressed_offset)[index]
+            records["uncompressed_offset"][rows] = column(table.uncompressed_offset)[index]
+            records["file_offset"][rows] = self._position[chunks].astype(np.uint64) * chunk_size
+            records["index"][rows] = index
+
+    def _used(self) -> Iterator[tuple[BlobInfo, slice]]:
+        """Each blob, and which of the used chunks are its own."""
+        for blob, start, end in zip(self._blobs, self._ends, self._ends[1:], strict=False):
+            yield blob, slice(start, end)
+
+    def _sort(self) -> Int64s:
+        """The row of each used chunk in the sorted table."""
+        words = np.zeros((4, len(self)), np.uint64)  # digests as four numbers, most significant last
+        for blob, chunks in self._used():
+            digests = np.frombuffer(blob.chunks.digests, ">u8").reshape(-1, 4)
+            words[:, chunks] = digests[self._index[chunks]].T[::-1]
+        row = np.empty(len(self), np.int64)
+        # The sort is stable, and the chunks stand in the order of their blobs.
+        row[np.lexsort(words)] = np.arange(len(self))
+        return row

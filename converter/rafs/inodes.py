@@ -46,12 +46,12 @@ class InodeWriter:
         self._offset = offset
         self._tree = tree
         self._nodes = nodes
-        self._position = column(placement.inodes).astype(np.int64)
-        self._data = column(placement.data).astype(np.int64)
+        self._position = column(placement.inodes)
+        self._data = column(placement.data)
         self._head = nodes.xattr_size + INODE.itemsize
         self._inline = nodes.shape == Shape.INLINE
 
-    def write_inodes(self, chunk_formats: Int64s) -> None:
+    def write_inodes(self, chunk_formats: npt.NDArray[np.uint32]) -> None:
         """Writes the fixed part of all inodes, and their xattrs."""
         slots = self._metadata.reshape(-1, SLOT_SIZE)
         for start in range(0, len(self._position), _BATCH):
@@ -81,8 +81,7 @@ class InodeWriter:
 
     def write_directories(self, listing: Listing, blocks: DirectoryBlocks) -> None:
         """Writes the entries and names of all directories."""
-        name = np.zeros(len(listing.entry_length) + 1, np.int64)  # where each name starts among all names
-        np.cumsum(listing.entry_length, out=name[1:])
+        name = listing.name_starts()
         dirents = self._dirents(listing, blocks, name).view(np.uint8).data
         names = memoryview(listing.names)
         rows = (blocks.first_entry * DIRENT.itemsize).tolist()
@@ -95,7 +94,7 @@ class InodeWriter:
     def _write(self, position: int, data: bytes | memoryview) -> None:
         self._bytes[position : position + len(data)] = data
 
-    def _records(self, rows: slice, chunk_formats: Int64s) -> npt.NDArray[Any]:
+    def _records(self, rows: slice, chunk_formats: npt.NDArray[np.uint32]) -> npt.NDArray[Any]:
         tree, nodes = self._tree, self._nodes
         inode, file_type, shape = nodes.inode[rows], nodes.file_type[rows], nodes.shape[rows]
         regular = shape == Shape.CHUNKED
@@ -122,7 +121,7 @@ class InodeWriter:
 
     def _dirents(self, listing: Listing, blocks: DirectoryBlocks, name: Int64s) -> npt.NDArray[Any]:
         """The entries of all directories, in the order of the listing."""
-        nid = np.zeros(len(self._tree), np.int64)
+        nid = np.zeros(len(self._tree), np.uint64)
         nid[self._nodes.inode] = self._position // SLOT_SIZE
         entries = np.diff(blocks.first_entry)
         start = entries * DIRENT.itemsize - name[blocks.first_entry[:-1]]
@@ -136,8 +135,6 @@ class InodeWriter:
 
     def _block_positions(self, blocks: DirectoryBlocks) -> Int64s:
         """Where each directory block goes: full ones to the data, the last one perhaps behind the inode."""
-        row = np.zeros(len(self._tree), np.int64)
-        row[self._nodes.inode] = np.arange(len(self._nodes.inode))
         directory = np.flatnonzero(self._nodes.file_type == stat.S_IFDIR >> 12)
         counts = np.diff(blocks.first_block)
         within = np.arange(len(blocks.used)) - np.repeat(blocks.first_block[:-1], counts)

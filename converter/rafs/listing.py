@@ -35,12 +35,18 @@ class Listing:
         names: the names of all entries, joined.
     """
 
-    directories: Int64s
+    directories: npt.NDArray[np.uint32]
     first_entry: Int64s
-    entry_inode: Int64s
-    entry_length: Int64s
+    entry_inode: npt.NDArray[np.uint32]
+    entry_length: npt.NDArray[np.uint8]
     entry_is_dot: npt.NDArray[np.bool_]
     names: bytearray
+
+    def name_starts(self) -> Int64s:
+        """Where each name begins in `names`; one more at the end."""
+        starts = np.zeros(len(self.entry_length) + 1, np.int64)
+        np.cumsum(self.entry_length, dtype=np.int64, out=starts[1:])
+        return starts
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +72,9 @@ def list_names(tree: FileTree) -> Listing:
     Raises:
         LimitExceededError: a name longer than 255 bytes.
     """
-    directories, first_entry = array("I"), array("Q")
+    directories, first_entry = array("I"), array("q")
     entry_inode, entry_length = array("I"), array("B")
-    names, dots = bytearray(), array("Q")
+    names, dots = bytearray(), array("q")
     stack = [(tree.ROOT, tree.ROOT)]
     while stack:
         directory, parent = stack.pop()
@@ -92,12 +98,12 @@ def list_names(tree: FileTree) -> Listing:
         stack.extend((inode, directory) for inode in reversed(below))
     first_entry.append(len(entry_inode))
     is_dot = np.zeros(len(entry_inode), np.bool_)
-    is_dot[np.frombuffer(dots, np.uint64).astype(np.int64)] = True
+    is_dot[np.frombuffer(dots, np.int64)] = True
     return Listing(
-        directories=np.frombuffer(directories, np.uint32).astype(np.int64),
-        first_entry=np.frombuffer(first_entry, np.uint64).astype(np.int64),
-        entry_inode=np.frombuffer(entry_inode, np.uint32).astype(np.int64),
-        entry_length=np.frombuffer(entry_length, np.uint8).astype(np.int64),
+        directories=np.frombuffer(directories, np.uint32),
+        first_entry=np.frombuffer(first_entry, np.int64),
+        entry_inode=np.frombuffer(entry_inode, np.uint32),
+        entry_length=np.frombuffer(entry_length, np.uint8),
         entry_is_dot=is_dot,
         names=names,
     )
@@ -105,10 +111,10 @@ def list_names(tree: FileTree) -> Listing:
 
 def fill_blocks(listing: Listing) -> DirectoryBlocks:
     """Cuts the entries of each directory into blocks."""
-    taken = np.zeros(len(listing.entry_length) + 1, np.int64)  # by all entries before a row
-    np.cumsum(listing.entry_length + DIRENT.itemsize, out=taken[1:])
+    taken = listing.name_starts()  # and soon: bytes that all entries before a row take
+    taken += np.arange(0, len(taken) * DIRENT.itemsize, DIRENT.itemsize)
     totals = np.diff(taken[listing.first_entry])
-    first_entry, first_block = array("Q"), array("Q")
+    first_entry, first_block = array("q"), array("q")
     # Nearly every directory fits into one block, so the others are the exceptions between slices of those.
     done = 0
     for directory in np.flatnonzero(totals > BLOCK_SIZE).tolist():
@@ -122,8 +128,8 @@ def fill_blocks(listing: Listing) -> DirectoryBlocks:
     _append_single_blocks(listing, done, len(totals), first_entry, first_block)
     first_entry.append(len(listing.entry_length))
     first_block.append(len(first_entry) - 1)
-    blocks = np.frombuffer(first_block, np.uint64).astype(np.int64)
-    rows = np.frombuffer(first_entry, np.uint64).astype(np.int64)
+    blocks = np.frombuffer(first_block, np.int64)
+    rows = np.frombuffer(first_entry, np.int64)
     used = np.diff(taken[rows])
     return DirectoryBlocks(
         first_entry=rows,
@@ -138,4 +144,4 @@ def _append_single_blocks(
 ) -> None:
     """Adds the directories from `start` to `end`, which have one block each."""
     first_block.extend(range(len(first_entry), len(first_entry) + end - start))
-    first_entry.frombytes(listing.first_entry[start:end].astype(np.uint64).tobytes())
+    first_entry.frombytes(listing.first_entry[start:end].tobytes())

@@ -53,7 +53,7 @@ def place(nodes: Iterable[tuple[int, int, int]]) -> Placement:
         The positions.
     """
     space = _Space()
-    inodes, data = array("Q"), array("Q")
+    inodes, data = array("q"), array("q")
     for shape, head, data_size in nodes:
         start = 0
         if shape == Shape.CHUNKED:

@@ -70,7 +70,7 @@ def encode_xattrs(xattrs: Iterable[tuple[bytes, bytes]]) -> bytes:
     return bytes(out) if len(out) > XATTR_HEADER_SIZE else b""
 
 
-def xattr_icounts(sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def xattr_icounts(sizes: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
     """What inodes say of the bytes of their encoded xattrs."""
     return np.where(sizes == 0, 0, (sizes - XATTR_HEADER_SIZE) // XATTR_ENTRY_SIZE + 1)
 

@@ -127,12 +127,15 @@ class TocEntry:
         """Reads the record.
 
         Raises:
-            BlobError: flags other than exactly one known one.
+            BlobError: flags other than exactly one known one, or something where zeros belong.
         """
         flags, name, *rest = cls.STRUCT.unpack(data)
         if flags not in (TocFlag.STORED, TocFlag.ZSTD):
             raise BlobError(f"an entry of a table of contents has the flags {flags:#x}")
-        return cls(TocFlag(flags), name.rstrip(b"\0"), *rest)
+        entry = cls(TocFlag(flags), name.rstrip(b"\0"), *rest)
+        if entry.encode() != data:
+            raise BlobError("an entry of a table of contents has unknown fields")
+        return entry
 
 
 for _record, _size in ((ChunkInfoHeader, CHUNK_INFO_HEADER_SIZE), (TocEntry, TOC_ENTRY_SIZE)):

@@ -21,7 +21,7 @@ from converter.blob.layout import (
 )
 from converter.errors import BlobError
 from converter.options import MAX_CHUNK_SIZE
-from converter.rafs.layout import Compressor
+from converter.rafs.layout import Compressor, round_up
 
 MAX_BOOTSTRAP_SIZE: Final = 1 << 30  # uncompressed; a million files need a tenth of it
 _MAX_ENTRIES: Final = 5
@@ -64,9 +64,7 @@ class BlobReader:
         )
         if header.entries != len(table):
             raise BlobError(f"the chunk info table has {len(table)} chunks, its header {header.entries}")
-        end = table.compressed_offset[-1] + table.compressed_size[-1] if len(table) else 0
-        if end > self.contents[layout.SECTION_CHUNKS].stored_size:
-            raise BlobError("the last chunk ends behind the chunk section")
+        self._check_ends(table)
         return table
 
     def chunk(self, table: ChunkTable, index: int) -> bytes:
@@ -105,6 +103,20 @@ class BlobReader:
         if names not in (layout.SECTIONS, layout.SECTIONS[-1:]):
             raise BlobError(f"the table of contents has the unexpected lines {names}")
         return contents
+
+    def _check_ends(self, table: ChunkTable) -> None:
+        """Compares where the last chunk ends with what the table of contents says of the chunk section."""
+        section = self.contents[layout.SECTION_CHUNKS]
+        end = uncompressed_end = 0
+        if len(table):
+            end = table.compressed_offset[-1] + table.compressed_size[-1]
+            uncompressed_end = table.uncompressed_offset[-1] + table.uncompressed_size[-1]
+        if section.offset or end > section.stored_size:
+            raise BlobError("the last chunk ends behind the chunk section")
+        if section.stored_size + SECTION_HEADER_SIZE != self.contents[layout.SECTION_CHUNK_INFO].offset:
+            raise BlobError("the chunk section does not end where the chunk info table begins")
+        if section.uncompressed_size != round_up(uncompressed_end, layout.CHUNK_ALIGNMENT):
+            raise BlobError("the chunks and the table of contents end at different uncompressed offsets")
 
     def _content(self, name: bytes, limit: int) -> bytes:
         entry = self.contents[name]

@@ -263,6 +263,17 @@ class TestIndexes:
         registry.push_signed(sign_index(replace(INDEX, index=index), KEY))
         refused(registry, Rule.CHUNK_MANIFEST, "it was signed for linux/amd64")
 
+    def test_an_index_may_name_no_variant(self) -> None:
+        document = json.loads(INDEX.index.raw)
+        for entry in document["manifests"]:
+            entry["platform"].pop("variant", None)
+        index = parse_manifest(encode_json(document))
+        assert isinstance(index, ImageIndex)
+        registry = pushed_index(sign_the_index=False)
+        registry.put_manifest(index.raw, TAG)
+        registry.push_signed(sign_index(replace(INDEX, index=index), KEY))
+        assert len(verify(registry).images) == 2
+
     @pytest.mark.parametrize(("count", "reason"), [(0, "0 children"), (65, "65 children")])
     def test_the_number_of_children_is_bounded(self, count: int, reason: str) -> None:
         registry = MemoryRegistry()

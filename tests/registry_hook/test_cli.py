@@ -1,0 +1,172 @@
+"""The command line: convert and verify, and how mistakes are told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from converter.oci import ImageIndex, ImageManifest, parse_manifest
+from registry_hook.cli import main
+from registry_hook.cli.clients import is_loopback
+from registry_hook.errors import SettingsError
+from registry_hook.settings import load
+from registry_hook.wiring import gateway_settings, signing_key, webhook_token
+from tests.images.layout import build_image
+from tests.registry_hook.world import small_image
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def layout_manifest(directory: Path) -> ImageManifest | ImageIndex:
+    entry = json.loads((directory / "index.json").read_bytes())["manifests"][0]
+    return parse_manifest((directory / "blobs/sha256" / entry["digest"].removeprefix("sha256:")).read_bytes())
+
+
+def test_convert_from_layout_to_layout(tmp_path: Path) -> None:
+    small_image().write_layout(tmp_path / "in", "v1")
+    result = run("convert", f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out:v1", "--threads", "1")
+    assert result.exit_code == 0, result.output
+    made = layout_manifest(tmp_path / "out")
+    assert isinstance(made, ImageManifest)
+    assert result.output.strip().endswith(str(made.digest))
+    assert made.subject is not None
+    assert made.subject.digest == small_image().manifest.digest
+    for layer in made.layers:
+        assert (tmp_path / "out/blobs/sha256" / layer.digest.hex).stat().st_size == layer.size
+
+
+def test_convert_twice_gives_the_same_digest(tmp_path: Path) -> None:
+    small_image().write_layout(tmp_path / "in", "v1")
+    digests = {
+        run("convert", f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out{n}:v1", "--threads", str(n)).output
+        for n in (1, 2)
+    }
+    assert len(digests) == 1
+
+
+def test_convert_an_index_keeps_the_platforms(tmp_path: Path) -> None:
+    images = {"amd64": small_image("a"), "arm64": small_image("b", "arm64")}
+    directory = tmp_path / "in"
+    for image in images.values():
+        part = tmp_path / image.manifest.digest.hex
+        image.write_layout(part, "x")
+        for file in (part / "blobs/sha256").iterdir():
+            (directory / "blobs/sha256").mkdir(parents=True, exist_ok=True)
+            (directory / "blobs/sha256" / file.name).write_bytes(file.read_bytes())
+    entries = [
+        image.manifest.descriptor.to_json() | {"platform": {"os": "linux", "architecture": name}}
+        for name, image in images.items()
+    ]
+    raw = json.dumps(
+        {
+            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": entries,
+        }
+    ).encode()  # fmt: skip
+    index = parse_manifest(raw)
+    (directory / "blobs/sha256" / index.digest.hex).write_bytes(raw)
+    (directory / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+    named = index.descriptor.to_json() | {"annotations": {"org.opencontainers.image.ref.name": "v1"}}
+    (directory / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [named]}))
+    result = run("convert", f"oci:{directory}:v1", f"oci:{tmp_path}/out:v1")
+    assert result.exit_code == 0, result.output
+    made = layout_manifest(tmp_path / "out")
+    assert isinstance(made, ImageIndex)
+    assert [str(entry.platform) for entry in made.manifests] == ["linux/amd64", "linux/arm64"]
+    assert made.subject is not None
+    assert made.subject.digest == index.digest
+
+
+def test_a_bad_layer_is_told_in_one_line_and_leaves_no_image(tmp_path: Path) -> None:
+    build_image([b"not a tar" * 100]).write_layout(tmp_path / "in", "v1")
+    result = run("convert", f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out:v1")
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: ")
+    assert result.output.count("\n") == 1
+    assert not (tmp_path / "out" / "index.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (("convert", "oci:/nowhere:v1", "oci:/tmp/x:v1"), 1, "/nowhere"),
+        (("convert", "dir:/x", "oci:/tmp/x:v1"), 1, "dir:"),
+        (("convert", "--kernel-mountable", "--compressor", "zstd", "oci:a:b", "oci:c:d"), 2, "excludes"),
+        (("verify", "app:v1", "--key", "/nowhere.pub"), 1, "lacks a registry host"),
+        (("verify", "r.example/app:v1", "--key", "/nowhere.pub"), 1, "/nowhere.pub"),
+        (("verify", "r.example/app:v1"), 2, "--key"),
+        (("serve",), 2, "registry.url: is required"),
+        (("worker",), 2, "registry.url: is required"),
+        (("--config", "/nowhere.toml", "gateway"), 2, "/nowhere.toml does not exist"),
+    ],
+)
+def test_mistakes_are_told_and_numbered(arguments: tuple[str, ...], status: int, message: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == status, result.output
+    assert message in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:5000", "127.0.0.1:5000", "127.8.9.1", "[::1]:5000", "[::1]"]
+)
+def test_this_machine_by_its_name(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["registry.example", "10.0.0.1:5000", "localhost.example:5000", "[::2]:5000"]
+)
+def test_other_machines(host: str) -> None:
+    assert not is_loopback(host)
+
+
+def settings_file(tmp_path: Path, more: str = "") -> Path:
+    path = tmp_path / "dragonhook.toml"
+    path.write_text(f'state_dir = "{tmp_path}/state"\n[registry]\nurl = "http://127.0.0.1:5000"\n{more}')
+    return path
+
+
+def test_key_and_token_are_made_once_and_kept_private(tmp_path: Path) -> None:
+    settings = load(settings_file(tmp_path))
+    token, key = webhook_token(settings), signing_key(settings)
+    assert len(token) > 30
+    assert (webhook_token(settings), signing_key(settings).public_key.pem) == (token, key.public_key.pem)
+    for name in ("webhook.token", "signing.key"):
+        assert (tmp_path / "state" / name).stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "state" / "signing.pub").read_bytes() == key.public_key.pem
+
+
+def test_given_secrets_are_used(tmp_path: Path) -> None:
+    settings = load(settings_file(tmp_path, '[web]\ntoken = "given"\n'))
+    assert webhook_token(settings) == "given"
+    assert not (tmp_path / "state" / "webhook.token").exists()
+
+
+def test_a_user_name_needs_a_password(tmp_path: Path) -> None:
+    from registry_hook.wiring import registry_client
+
+    settings = load(settings_file(tmp_path, 'username = "u"\n'))
+    with pytest.raises(SettingsError, match="belong together"):
+        registry_client(settings.registry)
+
+
+def test_the_gateway_serves_our_store_and_the_registrys_storage(tmp_path: Path) -> None:
+    more = (
+        '[gateway]\nlisten = "127.0.0.1:1234"\norigin = "filesystem:/srv/registry"\nclosed_network = true\n'
+    )
+    gateway = gateway_settings(load(settings_file(tmp_path, more)))
+    assert (gateway.port, gateway.registry_storage, gateway.closed_network) == (
+        1234, "filesystem:/srv/registry", True,
+    )  # fmt: skip
+    assert gateway.store == f"filesystem:{tmp_path}/state/store"

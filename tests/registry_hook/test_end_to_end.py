@@ -1,0 +1,85 @@
+"""The main job with real programs: skopeo pushes, the registry notifies, and a signed image appears."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.peers.programs import run_command
+from tests.peers.registries import RegistryKind
+from tests.peers.stack import COMMAND, Stack
+from tests.peers.tools import skopeo_copy
+from tests.registry_hook.peer_images import Pusher, wait_until
+from tests.registry_hook.world import small_image
+
+pytestmark = pytest.mark.peers
+
+
+@pytest.fixture(params=list(RegistryKind))
+def stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stack]:
+    with Stack(tmp_path / "stack", request.param) as running:
+        yield running
+
+
+def verify(stack: Stack, name: str, *options: str) -> subprocess.CompletedProcess[str]:
+    key = ["--key", str(stack.service.public_key)]
+    return subprocess.run(
+        [str(COMMAND), "verify", stack.reference(name), *key, *options],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+def test_a_push_becomes_a_signed_image(stack: Stack, tmp_path: Path) -> None:
+    image = small_image("x" * 3_000_000)
+    image.write_layout(tmp_path / "image", "v1")
+    skopeo_copy(f"oci:{tmp_path}/image:v1", f"docker://{stack.reference('demo/app:v1')}")
+    pusher = Pusher(stack.registry.url)
+    wait_until(lambda: "v1-nydus" in pusher.tags("demo/app"), 60, "the converted tag")
+
+    told = verify(stack, "demo/app:v1-nydus", "--deep")
+    assert told.returncode == 0, told.stderr
+    assert f"made from {image.manifest.digest}" in told.stdout
+    assert verify(stack, "demo/app:v1").returncode == 3, "the source is not signed"
+
+    # The blobs of the converted image come from the gateway, byte for byte.
+    skopeo_copy(f"docker://{stack.reference('demo/app:v1-nydus')}", f"oci:{tmp_path}/pulled:v1")
+    blob = image.manifest.layers[0].digest
+    redirect = httpx.get(f"{stack.registry.url}/v2/demo/app/blobs/{blob}", trust_env=False)
+    assert redirect.status_code == 307
+    assert redirect.headers["Location"].startswith(stack.service.gateway_url)
+
+    # Our own pushes come back as events and end without another conversion.
+    wait_until(lambda: settled(stack), 30, "the end of all jobs")
+    assert [job["kind"] for job in jobs(stack) if job["kind"] in ("image", "index")] == ["image"]
+    assert not [tag for tag in pusher.tags("demo/app") if tag.endswith("-nydus-nydus")]
+    steps = stack.service.get(f"/v1/jobs/{next(j['id'] for j in jobs(stack) if j['kind'] == 'image')}")[
+        "steps"
+    ]
+    assert [step["name"] for step in steps] == ["begin", "convert", "store", "upload", "sign"]
+
+
+def test_what_was_pushed_before_the_service_started_is_found(tmp_path: Path) -> None:
+    stack = Stack(tmp_path / "stack")
+    with stack.registry:
+        pusher = Pusher(stack.registry.url)
+        pusher.push("demo/app", "old", small_image())
+        with stack.service:
+            wait_until(lambda: "old-nydus" in pusher.tags("demo/app"), 60, "the sweep at the start")
+            assert verify(stack, "demo/app:old-nydus").returncode == 0
+
+
+def test_backfill_asks_for_a_sweep(stack: Stack) -> None:
+    job_id = run_command([str(COMMAND), "--config", str(stack.service.config), "backfill"]).strip()
+    wait_until(lambda: stack.service.get(f"/v1/jobs/{job_id}")["state"] == "done", 30, "the sweep")
+
+
+def jobs(stack: Stack) -> list[dict[str, object]]:
+    return list(stack.service.get("/v1/jobs", limit=500)["jobs"])
+
+
+def settled(stack: Stack) -> bool:
+    return all(job["state"] not in ("queued", "running") for job in jobs(stack))

@@ -12,7 +12,7 @@ ENTITY_TAG = f'"{DIGEST}"'
 
 @pytest.mark.parametrize(
     "prefix",
-    ["", "/p2p", "/p2p/reg", "/bucket/root/directory", "//", "/%20", "/docker/registry/v2/blobs/sha256/e3"],
+    ["", "/p2p", "/p2p/reg", "/bucket/some/prefix", "//", "/%20", "/docker/registry/v2/blobs/sha256/e3"],
 )
 def test_any_prefix_is_allowed(prefix: str) -> None:
     assert parse_path(prefix + PATH) == DIGEST

@@ -130,7 +130,7 @@ def test_other_methods(gateway: str, method: str) -> None:
     assert (reply.status, reply.body, reply.headers["Allow"]) == (405, b"", "GET, HEAD")
 
 
-@pytest.mark.parametrize("prefix", ["/p2p/reg/", "/bucket/root/directory/"])
+@pytest.mark.parametrize("prefix", ["/p2p/reg/", "/bucket/some/prefix/"])
 def test_the_prefix_of_a_baseurl(gateway: str, prefix: str) -> None:
     assert ask(gateway, blob_path(DIGEST, prefix), Range="bytes=0-9").body == CONTENT[:10]
 

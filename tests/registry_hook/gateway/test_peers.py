@@ -88,7 +88,7 @@ def servers(
     (directory / "store").mkdir()
     s3: S3Storage | None = None
     if storage == "s3":
-        s3, settings = s3_location(request.getfixturevalue("s3_server"), "/root/directory")
+        s3, settings = s3_location(request.getfixturevalue("s3_server"), "/some/prefix")
     else:
         settings = GatewaySettings(
             store=f"filesystem:{directory / 'store'}",

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import operator
 import stat
 import struct
 from array import array
-from collections.abc import Iterator
 from typing import Final
-
-import numpy as np
 
 from converter.errors import BootstrapError
 from converter.rafs.inode_area import InodeArea
 from converter.rafs.layout import BLOCK_SIZE, DIRENT, FILE_TYPE, MAX_NAME_LENGTH, ROOT_NID
 from converter.tree import FileTree
 
+Entries = tuple[list[bytes], list[tuple[int, int]]]  # names; and what each means, as nid and type
+
 DIRECTORY: Final = FILE_TYPE[stat.S_IFDIR >> 12]
+_DOT: Final = b"."
+_DOT_DOT: Final = b".."
 _DIRENT: Final = struct.Struct("<QHBB")  # as layout.DIRENT, for the few entries of one block
 
 
@@ -50,21 +52,20 @@ class DirectoryReader:
         stack = [(ROOT_NID, ROOT_NID)]
         while stack:
             nid, parent = stack.pop()
-            number, names = self.number[nid], {}
-            for name, (child, file_type) in self._read_directory(nid, parent).items():
-                names[name] = self._count_name(child, file_type)
-                if file_type == DIRECTORY:
-                    stack.append((child, nid))
-                    self.links[number] += 1
-            self.children[number] = names
+            names, meanings = self._read_directory(nid, parent)
+            self._names_left -= len(names)
+            if self._names_left < 0:
+                raise BootstrapError("there are more names than the superblock says")
+            below = [child for child, file_type in meanings if file_type == DIRECTORY]
+            self.links[self.number[nid]] += len(below)
+            stack.extend((child, nid) for child in below)
+            numbers = [self._count_name(*meaning) for meaning in meanings]
+            self.children[self.number[nid]] = dict(zip(names, numbers, strict=True))
         if self._names_left:
             raise BootstrapError(f"there are {self._names_left} names less than the superblock says")
 
     def _count_name(self, nid: int, file_type: int) -> int:
         """Numbers an inode that an entry means."""
-        if self._names_left == 0:
-            raise BootstrapError("there are more names than the superblock says")
-        self._names_left -= 1
         number = self.number.setdefault(nid, len(self.number))
         if number == len(self.types):
             self.types.append(file_type)
@@ -75,43 +76,39 @@ class DirectoryReader:
             self.links[number] += 1
         return number
 
-    def _read_directory(self, nid: int, parent: int) -> dict[bytes, tuple[int, int]]:
-        """The entries of one directory but for `.` and `..`: name to nid and type."""
-        positions = self._area.positions(np.array([nid], np.uint64))
-        inode = self._area.inodes(positions)[0]
-        size = int(inode["size"])
-        self._bytes_left -= size
-        if stat.S_IFMT(int(inode["mode"])) != stat.S_IFDIR or self._bytes_left < 0:
-            raise BootstrapError(f"the inode with nid {nid} is no directory, or directories overlap")
-        data = self._area.data(inode, int(positions[0]))
-        entries: dict[bytes, tuple[int, int]] = {}
-        last = b""
-        for start in range(0, size, BLOCK_SIZE):
-            for name, target, file_type in _read_block(data[start : start + BLOCK_SIZE]):
-                if name <= last:
-                    raise BootstrapError(f"the names {last[:80]!r} and {name[:80]!r} are out of order")
-                entries[name] = target, file_type
-                last = name
-        if entries.pop(_DOT, None) != (nid, DIRECTORY) or entries.pop(_DOT_DOT, None) != (parent, DIRECTORY):
-            raise BootstrapError(f"the directory with nid {nid} lacks '.' or '..', or they lead elsewhere")
-        return entries
+    def _read_directory(self, nid: int, parent: int) -> Entries:
+        """The entries of one directory but for `.` and `..`."""
+        data = self._area.data(self._area.position(nid), stat.S_IFDIR)
+        self._bytes_left -= len(data)
+        if self._bytes_left < 0:
+            raise BootstrapError("the directories have more data than the file, so they overlap")
+        names: list[bytes] = []
+        meanings: list[tuple[int, int]] = []
+        for start in range(0, len(data), BLOCK_SIZE):
+            _read_block(data[start : start + BLOCK_SIZE], names, meanings)
+        if any(map(operator.ge, names, names[1:])):
+            raise BootstrapError(f"the names of the directory with nid {nid} are out of order")
+        for name, expected in ((_DOT, nid), (_DOT_DOT, parent)):
+            if name not in names or meanings[at := names.index(name)] != (expected, DIRECTORY):
+                raise BootstrapError(
+                    f"the directory with nid {nid} lacks '.' or '..', or they lead elsewhere"
+                )
+            del names[at], meanings[at]
+        return names, meanings
 
 
-_DOT: Final = b"."
-_DOT_DOT: Final = b".."
-
-
-def _read_block(block: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """The entries of one directory block: name, nid and type."""
+def _read_block(block: bytes, names: list[bytes], meanings: list[tuple[int, int]]) -> None:
+    """Appends the entries of one directory block."""
     first = int.from_bytes(block[8:10], "little")
     if not DIRENT.itemsize <= first <= len(block) or first % DIRENT.itemsize:
         raise BootstrapError(f"a directory block of {len(block)} bytes has its first name at {first}")
-    entries = list(_DIRENT.iter_unpack(block[:first]))
-    ends = [*(entry[1] for entry in entries[1:]), len(block.rstrip(b"\0"))]
-    for (nid, start, file_type, reserved), end in zip(entries, ends, strict=True):
-        name = block[start:end]
-        if not start < end <= len(block) or len(name) > MAX_NAME_LENGTH or reserved:
-            raise BootstrapError(f"an entry of a directory has its name at {start}…{end} of its block")
-        if b"\0" in name or b"/" in name:
-            raise BootstrapError(f"a directory has the name {name!r}")
-        yield name, nid, file_type
+    end = len(block.rstrip(b"\0"))
+    if b"\0" in block[first:end] or b"/" in block[first:end]:
+        raise BootstrapError(f"a directory has names with a NUL or a slash: {block[first:end][:80]!r}")
+    nids, starts, types, reserved = zip(*_DIRENT.iter_unpack(block[:first]), strict=True)
+    ends = (*starts[1:], end)
+    lengths = list(map(operator.sub, ends, starts))
+    if min(lengths) < 1 or max(lengths) > MAX_NAME_LENGTH or any(reserved):
+        raise BootstrapError("an entry of a directory has an empty name, or one that is too long")
+    names.extend(map(block.__getitem__, map(slice, starts, ends)))
+    meanings.extend(zip(nids, types, strict=True))

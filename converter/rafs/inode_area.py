@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import stat
+from struct import Struct
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,8 @@ from converter.rafs.layout import (
     InodeFormat,
 )
 from converter.rafs.listing import Int64s
+
+_INODE_HEAD: Final = Struct("<HHH2xQI")  # format to i_u of layout.INODE
 
 Inodes = npt.NDArray[Any]  # rows of layout.INODE
 
@@ -36,6 +40,12 @@ class InodeArea:
         self.view = view
         self._start = start
 
+    def position(self, nid: int) -> int:
+        """Byte position of the inode with this nid."""
+        if nid >= len(self.view) // SLOT_SIZE:
+            raise BootstrapError(f"an entry means the nid {nid}, which is outside the file")
+        return self._start + nid * SLOT_SIZE
+
     def positions(self, nids: npt.NDArray[np.uint64]) -> Int64s:
         """Byte positions of the inodes with these nids."""
         if len(nids) and nids.max() >= len(self.view) // SLOT_SIZE:
@@ -50,13 +60,24 @@ class InodeArea:
         first = positions // SLOT_SIZE
         return np.concatenate((slots[first], slots[first + 1]), axis=1).view(INODE)[:, 0]
 
-    def data(self, inode: Inodes, position: int) -> bytes:
-        """The data of one directory or symlink: blocks elsewhere, then perhaps a tail behind the inode."""
-        size = int(inode["size"])
-        inline = inode["format"] == InodeFormat.FLAT_INLINE
+    def data(self, position: int, file_type: int) -> bytes:
+        """The data of the directory or symlink at this position: blocks elsewhere, and a tail behind it.
+
+        Args:
+            position: of the inode.
+            file_type: type bits that its mode must have.
+        """
+        if position + INODE.itemsize > len(self.view):
+            raise BootstrapError("an entry means an inode that goes on behind the end of the file")
+        # One inode at a time, this is ten times faster than through numpy.
+        layout, icount, mode, size, i_u = _INODE_HEAD.unpack_from(self.view, position)
+        if stat.S_IFMT(mode) != file_type or size > len(self.view):
+            raise BootstrapError(f"the inode at {position} has the mode {mode:o} and {size} bytes of data")
+        inline = layout == InodeFormat.FLAT_INLINE
         full = size - size % BLOCK_SIZE if inline else size
-        start = int(inode["i_u"]) * BLOCK_SIZE if full else 0
-        tail = position + int(head_sizes(inode))
+        start = i_u * BLOCK_SIZE if full else 0
+        xattrs = XATTR_HEADER_SIZE + (icount - 1) * XATTR_ENTRY_SIZE if icount else 0
+        tail = position + INODE.itemsize + xattrs
         end = tail + size - full
         if start + full > len(self.view) or end > len(self.view):
             raise BootstrapError(f"the data of the inode at {position} leave the file")

@@ -85,7 +85,7 @@ def _read_symlinks(area: InodeArea, tree: FileTree, inodes: Inodes, positions: I
     for row in np.flatnonzero(inodes["mode"] >> 12 == stat.S_IFLNK >> 12).tolist():
         if not 0 < inodes["size"][row] <= MAX_SYMLINK_LENGTH:
             raise BootstrapError(f"a symlink has a target of {inodes['size'][row]} bytes")
-        target = area.data(inodes[row], int(positions[row]))
+        target = area.data(int(positions[row]), stat.S_IFLNK)
         if b"\0" in target:
             raise BootstrapError("the target of a symlink has a NUL byte")
         tree.symlink_target[row] = target

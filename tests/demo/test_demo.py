@@ -44,7 +44,7 @@ def test_shows_everything_and_leaves_nothing(tmp_path: Path) -> None:
     demo = run_demo(temporary)
     assert demo.returncode == 0, demo.stdout + demo.stderr
     for expected in (
-        r"publication .* done",
+        r"publication +done",
         r"layer .* MB → blob .* MB, \d+ chunks",
         r"dragonhook verify 127\.0\.0\.1:\d+/demo/analytics:demo-nydus --key",
         r"→ 307 http://127\.0\.0\.1:\d+/docker/registry/v2/blobs/sha256/",

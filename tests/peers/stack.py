@@ -14,9 +14,11 @@ import httpx
 
 from tests.peers.programs import ProgramError
 from tests.peers.registries import Notifications, Registry, RegistryKind, RegistryOptions
-from tests.peers.server import LOOPBACK, START_TIMEOUT_S, Server, free_port
+from tests.peers.server import LOOPBACK, Server, free_port
 
 Settings = Mapping[str, Mapping[str, object]]
+# Four Python processes that import everything: 3 s on an idle machine, 25 s were seen on a busy one.
+START_TIMEOUT_S = 90.0
 COMMAND = Path(sys.executable).parent / "dragonhook"
 
 

@@ -163,6 +163,7 @@ def _write_head(
     def write(offset: int, data: bytes) -> None:
         out[offset : offset + len(data)] = data
 
+    slots = device_slots(blobs, sections.end)  # checks that all blobs together fit into the numbers below
     super_block = SuperBlock(
         inodes=names,
         blocks=sum(blob.blocks for blob in blobs),
@@ -181,7 +182,7 @@ def _write_head(
         prefetch_table_size=sections.prefetch_table_size,
     )
     write(EXTENDED_SUPERBLOCK_OFFSET, extended.encode())
-    for index, (blob, slot) in enumerate(zip(blobs, device_slots(blobs, sections.end), strict=True)):
+    for index, (blob, slot) in enumerate(zip(blobs, slots, strict=True)):
         write(DEVICE_TABLE_OFFSET + index * DEVICE_SLOT_SIZE, slot.encode())
         write(sections.blob_table + index * BLOB_RECORD_SIZE, blob.record(index, chunk_size).encode())
     if sections.prefetch_table_size:

@@ -1,9 +1,17 @@
-"""The worked example of the format note (§6.2), byte for byte, and what readers demand."""
+"""The worked example of the format note (§6.2) byte for byte, and what the writer does and refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+from converter.errors import LimitExceededError
+from converter.rafs.blobs import BlobInfo
 from converter.rafs.bootstrap import encode_bootstrap
-from converter.rafs.layout import Compressor
+from converter.rafs.layout import BlobFeature, Compressor
+from converter.rafs.reader import read_bootstrap
 from tests.converter.rafs.samples import CHUNK_SIZE, TreeBuilder
 
 MTIME = 1700000000
@@ -84,3 +92,146 @@ def test_worked_example_has_nothing_else() -> None:
     digests = set(range(0x4002, 0x401E)) | set(range(0x4052, 0x406E))
     rest = {at for inode in (0x3100, 0x3160, 0x31E0) for at in range(inode + 0x20, inode + 0x30)}
     assert left <= digests | rest | set(range(0x3110, 0x3114)) | set(range(0x3170, 0x3174))
+
+
+def encode(builder: TreeBuilder, *blobs: BlobInfo) -> memoryview:
+    return encode_bootstrap(
+        builder.tree, blobs or [builder.blob()], compressor=Compressor.ZSTD, chunk_size=builder.chunk_size
+    )
+
+
+def test_order_of_adding_does_not_matter() -> None:
+    files = {b"d/%d/%d" % (n % 7, n): b"content %d" % n for n in range(100)}
+    links = {b"l/%d" % n: b"t" * (n * 100 + 1) for n in range(20)}
+
+    def build(reverse: bool) -> bytes:
+        builder = TreeBuilder()
+        # Chunks are numbered in the order of the tar, so that has to be the same.
+        inodes = {path: builder.file(b"tmp/" + path, content) for path, content in files.items()}
+        builder.tree.unlink(builder.tree.ROOT, b"tmp")
+        for path in sorted(files, reverse=reverse):
+            builder.hardlink(path, inodes[path])
+        for path in sorted(links, reverse=reverse):
+            builder.xattrs(builder.symlink(path, links[path]), [(b"security.b", b"2"), (b"security.a", b"1")])
+        return bytes(encode(builder))
+
+    assert build(False) == build(True)
+
+
+def test_features_and_flags() -> None:
+    builder = TreeBuilder()
+    builder.file(b"a", b"a")
+    extended = 1152
+    plain = encode(builder)
+    assert plain[extended : extended + 4] == (0x01000094).to_bytes(4, "little")
+    inlined = encode(builder, builder.blob(features=BlobFeature.INLINED_CHUNK_DIGEST))
+    assert inlined[extended : extended + 4] == (0x01000194).to_bytes(4, "little")
+    builder.xattrs(builder.directory(b"d"), [(b"user.a", b"1")])
+    assert encode(builder)[extended : extended + 4] == (0x010000B4).to_bytes(4, "little")
+
+
+def test_no_blobs_is_the_smallest_bootstrap() -> None:
+    builder = TreeBuilder()
+    builder.directory(b"d")
+    image = bytes(encode_bootstrap(builder.tree, [], compressor=Compressor.ZSTD, chunk_size=CHUNK_SIZE))
+    assert len(image) == 8192
+    assert image[1024 + 36 : 1024 + 44] == bytes(8)  # blocks and meta_blkaddr
+    assert image[1152:1208] == bytes.fromhex(
+        "94010001 00000000 0010000000000000 00000000 00001000 0020000000000000 0000000000000000"
+        "0000000000000000 00000000 00000000"
+    )
+
+
+def test_blobs_come_in_the_order_of_their_use() -> None:
+    builder = TreeBuilder()
+    for name, blob in ((b"c", 0), (b"b", 2), (b"a", 1)):
+        builder.tree.blob[builder.file(name, name)] = blob
+    blobs = [builder.blob(digit * 64) for digit in "0123"]
+    read = read_bootstrap(encode(builder, *blobs))
+    assert [record.blob_id[:1] for record in read.blobs] == [b"1", b"2", b"0"]
+    assert {name: read.tree.blob[inode] for _, name, inode in read.tree.walk()} == {b"a": 0, b"b": 1, b"c": 2}
+
+
+def test_whiteouts_are_files_in_the_bootstrap_of_a_layer() -> None:
+    builder = TreeBuilder()
+    builder.file(b"d/a", b"a")
+    builder.whiteout(b"d/gone")
+    builder.whiteout(b"e/gone")
+    builder.opaque(b"d")
+    tree = read_bootstrap(encode(builder)).tree
+    assert [name for _, name, _ in tree.walk()] == [
+        b"d",
+        b"e",
+        b".wh..wh..opq",
+        b".wh.gone",
+        b"a",
+        b".wh.gone",
+    ]
+    assert set(builder.tree.children(builder.tree.ROOT)) == {b"d", b"e"}, "the layer's own tree has changed"
+    directory = builder.tree.lookup(builder.tree.ROOT, b"d")
+    assert directory is not None
+    assert set(builder.tree.children(directory)) == {b"a"}
+
+
+def test_unnamed_inodes_are_left_out() -> None:
+    builder = TreeBuilder()
+    builder.file(b"a", b"replaced")
+    builder.xattrs(builder.file(b"a", b"content"), [(b"user.a", b"1")])
+    builder.xattrs(builder.file(b"b", b"b"), [(b"user.b", b"2")])
+    builder.tree.unlink(builder.tree.ROOT, b"b")
+    read = read_bootstrap(encode(builder))
+    assert read.name_count == 1
+    assert len(read.chunks) == 1
+    assert list(read.tree.xattrs.values()) == [((b"user.a", b"1"),)]
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda b: b.file(b"n" * 256), "has 256 bytes"),
+        (lambda b: b.symlink(b"l", b"t" * 4096), "has 4096 bytes"),
+        (lambda b: b.symlink(b"l", b""), "has 0 bytes"),
+        (lambda b: b.xattrs(b.file(b"a"), [(b"user." + b"n" * 251, b"")]), "too long"),
+        (lambda b: b.xattrs(b.file(b"a"), [(b"user.a", bytes(65536))]), "too long"),
+        (lambda b: b.xattrs(b.file(b"a"), [(b"user.%d" % n, bytes(65535)) for n in range(5)]), "too many"),
+        (lambda b: b.xattrs(b.file(b"a"), [(b"system.nfs4_acl", b"1")]), "cannot hold"),
+        (lambda b: b.xattrs(b.file(b"a"), [(b"user.", b"1")]), "cannot hold"),
+        (lambda b: b.xattrs(b.file(b"a"), [(b"system.posix_acl_access2", b"1")]), "cannot hold"),
+    ],
+)
+def test_what_does_not_fit(build: Callable[[TreeBuilder], object], message: str) -> None:
+    builder = TreeBuilder()
+    build(builder)
+    with pytest.raises(LimitExceededError, match=message):
+        encode_bootstrap(builder.tree, [], compressor=Compressor.ZSTD, chunk_size=CHUNK_SIZE)
+
+
+def test_too_many_blobs() -> None:
+    builder = TreeBuilder()
+    for number in range(255):
+        builder.tree.blob[builder.file(b"%d" % number, b"%d" % number)] = number
+    blobs = [builder.blob(f"{number:064x}") for number in range(255)]
+    with pytest.raises(LimitExceededError, match="255 data blobs"):
+        encode(builder, *blobs)
+
+
+def test_too_much_data() -> None:
+    builder = TreeBuilder()
+    builder.file(b"a", b"a")
+    with pytest.raises(LimitExceededError, match="16 TiB"):
+        encode(builder, replace(builder.blob(), uncompressed_size=1 << 44))
+
+
+def test_contradictions_of_tree_and_blobs() -> None:
+    builder = TreeBuilder()
+    inode = builder.file(b"a", b"a")
+    builder.tree.blob[inode] = 1
+    with pytest.raises(ValueError, match="not in the table of its blob"):
+        encode(builder)
+    builder.tree.blob[inode] = 0
+    builder.tree.chunk_refs[0] = 1
+    with pytest.raises(ValueError, match="not in the table of its blob"):
+        encode(builder)
+    builder.tree.chunk_count[inode] = 2
+    with pytest.raises(ValueError, match="of 1 bytes has 2 chunks"):
+        encode(builder)

@@ -12,7 +12,7 @@ _WORD: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # the RFC's `token`
 _ITEM: Final = re.compile(
     rf"[\s,]*(?:(?P<name>{_WORD})\s*=\s*"
     rf'(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>{_WORD}))'
-    rf"|(?P<scheme>{_WORD}))"
+    rf"|(?P<scheme>{_WORD})(?=[\s,]|$))"
 )
 _MAX_CHARACTERS: Final = 16 * 1024
 

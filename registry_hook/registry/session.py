@@ -239,7 +239,7 @@ def translated(what: str) -> Iterator[None]:
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, ssl.SSLCertVerificationError):
-                raise UntrustedCertificateError(f"{what}: {cause.verify_message}") from error
+                raise UntrustedCertificateError(f"{what}: {cause}") from error
             cause = cause.__cause__ or cause.__context__
         raise RegistryUnavailableError(f"{what}: {error or type(error).__name__}") from error
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:

@@ -68,6 +68,7 @@ class BlobUpload:
         self._piece_bytes = piece_bytes
         self._location: httpx.URL | None = None
         self._offset = 0
+        self._furthest = 0
         self._resumed = False
 
     def run(self, mount_from: str | None = None) -> None:
@@ -122,7 +123,9 @@ class BlobUpload:
         answer = self._fetch(self._with_body("PATCH", self._require_location(), end))
         self._follow(answer, 202)
         self._offset = end
-        self._attempts.progressed()
+        if end > self._furthest:  # Sending again what was lost is no progress: it could go on for ever.
+            self._furthest = end
+            self._attempts.progressed()
 
     def _finish(self) -> None:
         """Sends the rest, and asks the registry to check the whole."""

@@ -13,7 +13,7 @@ from converter.image import ConvertedImage, convert_image
 from converter.oci import Descriptor, ImageIndex, ImageManifest
 from converter.options import ConvertOptions
 from converter.progress import Progress
-from registry_hook.stages.assemble import converted_index
+from registry_hook.converted_index import converted_index
 from registry_hook.transports import ImageSink, ImageSource
 
 

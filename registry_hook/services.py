@@ -9,8 +9,7 @@ from importlib.metadata import version
 
 from converter.options import ConvertOptions
 from p2p_seed.store import BlobStore
-from registry_hook.jobs.locks import Locks
-from registry_hook.jobs.model import Jobs
+from registry_hook.jobs.model import Jobs, Locks
 from registry_hook.registry import RegistryClient
 from registry_hook.spool import Spool
 from signer.keys import Signer

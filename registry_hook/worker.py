@@ -10,7 +10,7 @@ from types import FrameType
 
 import structlog
 
-from registry_hook import pipeline, wiring
+from registry_hook import pipeline
 from registry_hook.jobs.database import is_sqlite, open_engine, prepare
 from registry_hook.jobs.dbos_client import DbosJobs
 from registry_hook.jobs.dbos_worker import DbosWorker, WorkerOptions
@@ -20,6 +20,7 @@ from registry_hook.registry import RegistryClient, RegistryError, RetryLaterErro
 from registry_hook.services import Services
 from registry_hook.settings import Settings
 from registry_hook.sweep_timer import SweepTimer
+from registry_hook.wiring.services import services as build_services
 
 # A repository that nobody has: the answer alone matters.
 _PROBED = ("dragonhook/probe", "none")
@@ -39,7 +40,7 @@ def run_worker(settings: Settings) -> None:
     )
     prepare(url)
     jobs = DbosJobs(url)
-    services = wiring.services(settings, jobs)
+    services = build_services(settings, jobs)
     _clean_spool(services)
     kinds = pipeline.kinds(
         services, conversions=settings.jobs.conversions, publications=settings.jobs.publications

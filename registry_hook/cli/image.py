@@ -102,7 +102,10 @@ def verify(
     builders: tuple[str, ...],
     clients: Clients,
 ) -> None:
-    """Verify the converted image REF (HOST/REPOSITORY:TAG or @DIGEST) and say which rule failed."""
+    """Verify the converted image REF.
+
+    REF is HOST/REPOSITORY:TAG or HOST/REPOSITORY@DIGEST. Where it fails, the rule is named.
+    """
     with _errors_in_one_line():
         wanted = Reference.parse(reference)
         policy = VerificationPolicy(

@@ -1,19 +1,37 @@
-"""The command line: one file for what all commands share, the commands in `service` and `image`.
+"""The command line: one group, whose commands are loaded when they are used.
 
-Exit status: 0 done, 1 it did not work (the reason is on standard error, in one line where possible), 2 the
-command line or the settings are wrong, 3 verification failed.
+Exit status: 0 done, 1 it did not work (the reason is on standard error), 2 the command line or the settings
+are wrong, 3 verification failed.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from typing import Final
 
 import click
 
-from registry_hook.cli import image, service
+_COMMANDS: Final = {
+    "serve": "service", "web": "service", "worker": "service", "gateway": "service",
+    "convert": "image", "verify": "image", "backfill": "service", "version": "service",
+}  # fmt: skip
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Commands(click.Group):
+    """Loads the module of a command when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click calls it
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        command = getattr(import_module(f"registry_hook.cli.{_COMMANDS[cmd_name]}"), cmd_name)
+        return command if isinstance(command, click.Command) else None
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--config", type=click.Path(path_type=Path, dir_okay=False),
     help="Settings file; default: $DRAGONHOOK_CONFIG, else ./dragonhook.toml if it is there.",
@@ -22,13 +40,3 @@ from registry_hook.cli import image, service
 def main(context: click.Context, config: Path | None) -> None:
     """Makes the images of a registry start in seconds on thousands of nodes, and provably unaltered."""
     context.obj = config
-
-
-main.add_command(service.serve)
-main.add_command(service.web)
-main.add_command(service.worker)
-main.add_command(service.gateway)
-main.add_command(service.backfill)
-main.add_command(image.convert)
-main.add_command(image.verify)
-main.add_command(service.version)

@@ -1,4 +1,4 @@
-"""Locks that all workers of one job database share, and that die with the process that holds them.
+"""Implements `Locks`: shared by all workers of a job database, gone with the process that holds them.
 
 Two things need one: moving a tag, and rewriting a fallback referrers index. Neither has a precondition that
 Distribution would check (it has no If-Match on manifests). With SQLite all workers are threads of one
@@ -12,22 +12,14 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import sqlalchemy as sa
 
 # Lock files, shared by hash. Two names that meet in one file only wait for each other without need.
 _STRIPES: Final = 256
-
-
-class Locks(Protocol):
-    """Mutual exclusion by name. Not reentrant, and no thread may hold two at a time."""
-
-    def hold(self, repository: str, tag: str) -> AbstractContextManager[None]:
-        """Waits for the lock of a tag and holds it."""
-        ...
 
 
 class FileLocks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -155,6 +156,14 @@ class Run(Protocol):
         Raises:
             JobFailed: that job failed, for the same reason.
         """
+        ...
+
+
+class Locks(Protocol):
+    """Mutual exclusion by name. Not reentrant, and no thread may hold two at a time."""
+
+    def hold(self, repository: str, tag: str) -> AbstractContextManager[None]:
+        """Waits for the lock of a tag and holds it."""
         ...
 
 

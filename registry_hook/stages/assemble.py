@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from converter.oci import Descriptor, ImageIndex, encode_json, media_types, parse_manifest
+from registry_hook.converted_index import converted_index
 from registry_hook.jobs.model import JsonObject
 from registry_hook.requests import ConversionRequest
 from registry_hook.services import Services
@@ -41,22 +41,3 @@ def assemble_index(
     return {
         "digest": str(index.digest), "images": len(entries), "listed": listed, "finished": services.now(),
     }  # fmt: skip
-
-
-def converted_index(source: ImageIndex, entries: Sequence[Descriptor]) -> ImageIndex:
-    """Builds the index; equal input, equal bytes.
-
-    Args:
-        source: becomes the subject.
-        entries: converted images with the platforms that the source gives them.
-    """
-    document = {
-        "schemaVersion": 2,
-        "mediaType": media_types.OCI_INDEX,
-        "manifests": [entry.to_json() for entry in entries],
-        "subject": source.descriptor.to_json(),
-        "annotations": {media_types.ANNOTATION_SOURCE_DIGEST: str(source.digest)},
-    }
-    index = parse_manifest(encode_json(document), media_types.OCI_INDEX)
-    assert isinstance(index, ImageIndex)  # noqa: S101 - follows from the media type
-    return index

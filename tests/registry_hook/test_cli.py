@@ -13,7 +13,9 @@ from registry_hook.cli import main
 from registry_hook.cli.clients import is_loopback
 from registry_hook.errors import SettingsError
 from registry_hook.settings import load
-from registry_hook.wiring import gateway_settings, signing_key, webhook_token
+from registry_hook.wiring.gateway import gateway_settings
+from registry_hook.wiring.secrets import signing_key, webhook_token
+from registry_hook.wiring.services import registry_client
 from tests.images.layout import build_image
 from tests.registry_hook.world import small_image
 
@@ -154,8 +156,6 @@ def test_given_secrets_are_used(tmp_path: Path) -> None:
 
 
 def test_a_user_name_needs_a_password(tmp_path: Path) -> None:
-    from registry_hook.wiring import registry_client
-
     settings = load(settings_file(tmp_path, 'username = "u"\n'))
     with pytest.raises(SettingsError, match="belong together"):
         registry_client(settings.registry)

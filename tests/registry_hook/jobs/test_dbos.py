@@ -84,7 +84,11 @@ def test_one_id_is_one_job_for_ever(url: str, jobs: DbosJobs) -> None:
     runs: list[str] = []
 
     def once(run: Run, _arguments: JsonObject) -> JsonObject:
-        return run.step("count", lambda: {"n": runs.append(run.job_id) or len(runs)})
+        def count() -> JsonObject:
+            runs.append(run.job_id)
+            return {"n": len(runs)}
+
+        return run.step("count", count)
 
     request = JobRequest("once", "same", {})
     with ThreadPoolExecutor(20) as threads:

@@ -53,7 +53,12 @@ def test_other_tags_are_free(tmp_path: Path) -> None:
     locks = FileLocks(tmp_path)
     with locks.hold("demo/app", "v1"):
         done = threading.Event()
-        thread = threading.Thread(target=lambda: (locks.hold("demo/app", "v2").__enter__(), done.set()))
+
+        def hold_another() -> None:
+            with locks.hold("demo/app", "v2"):
+                done.set()
+
+        thread = threading.Thread(target=hold_another)
         thread.start()
         assert done.wait(5)
         thread.join()

@@ -1,0 +1,26 @@
+"""The index of converted images that stands for an index of source images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from converter.oci import Descriptor, ImageIndex, encode_json, media_types, parse_manifest
+
+
+def converted_index(source: ImageIndex, entries: Sequence[Descriptor]) -> ImageIndex:
+    """Builds the index; equal input, equal bytes.
+
+    Args:
+        source: becomes the subject.
+        entries: converted images with the platforms that the source gives them.
+    """
+    document = {
+        "schemaVersion": 2,
+        "mediaType": media_types.OCI_INDEX,
+        "manifests": [entry.to_json() for entry in entries],
+        "subject": source.descriptor.to_json(),
+        "annotations": {media_types.ANNOTATION_SOURCE_DIGEST: str(source.digest)},
+    }
+    index = parse_manifest(encode_json(document), media_types.OCI_INDEX)
+    assert isinstance(index, ImageIndex)  # noqa: S101 - follows from the media type
+    return index

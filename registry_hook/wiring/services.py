@@ -1,0 +1,100 @@
+"""What jobs work with: registry, store, key, locks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from converter.options import ConvertOptions
+from p2p_seed.store import BlobStore, open_store
+from registry_hook.errors import SettingsError
+from registry_hook.jobs.database import is_sqlite, open_engine
+from registry_hook.jobs.locks import FileLocks, PostgresLocks
+from registry_hook.jobs.model import Jobs, Locks
+from registry_hook.registry import (
+    Credential,
+    CredentialSource,
+    DockerConfigCredentials,
+    FixedCredentials,
+    NoCredentials,
+    RegistryClient,
+    RegistryEndpoint,
+)
+from registry_hook.services import Services
+from registry_hook.settings import Settings
+from registry_hook.settings_sections import RegistrySettings
+from registry_hook.spool import Spool
+from registry_hook.wiring.gateway import s3_access
+from registry_hook.wiring.secrets import signing_key
+
+
+def services(settings: Settings, jobs: Jobs, now_s: Callable[[], float] = time.time) -> Services:
+    """What jobs work with."""
+    client = registry_client(settings.registry)
+    return Services(
+        registry=client,
+        registry_name=settings.registry.name or client.endpoint.host,
+        store=store(settings),
+        signer=signing_key(settings),
+        builder_id=settings.signing.builder_id,
+        options=convert_options(settings),
+        spool=Spool(settings.spool_dir),
+        locks=locks(settings),
+        jobs=jobs,
+        now_s=now_s,
+        sleep=time.sleep,
+    )
+
+
+def registry_client(settings: RegistrySettings) -> RegistryClient:
+    """The client of the watched registry."""
+    endpoint = RegistryEndpoint(
+        settings.url,
+        ca_file=settings.ca_file,
+        plain_http_redirects=settings.plain_http_redirects,
+        read_timeout_s=settings.timeout_s,
+    )
+    return RegistryClient(endpoint, _credentials(settings, endpoint.host))
+
+
+def convert_options(settings: Settings) -> ConvertOptions:
+    """How images are converted.
+
+    Raises:
+        SettingsError: values that exclude each other.
+    """
+    wanted = settings.convert
+    try:
+        return ConvertOptions(
+            compressor=wanted.compressor,
+            level=wanted.level,
+            kernel_mountable=wanted.kernel_mountable,
+            threads=wanted.threads,
+        )
+    except ValueError as error:
+        raise SettingsError(f"convert: {error}") from error
+
+
+def store(settings: Settings) -> BlobStore:
+    """Our own blob store, made if it is a directory that is missing."""
+    return open_store(settings.store_location, s3_access(settings.store.s3), create=True)
+
+
+def locks(settings: Settings) -> Locks:
+    """Locks that all workers of the job database share."""
+    if is_sqlite(settings.database_url):
+        return FileLocks(settings.state_dir / "locks")
+    # Each waiting or working job may need a connection at the same time.
+    busy = settings.jobs.publications * 2 + settings.jobs.conversions
+    return PostgresLocks(open_engine(settings.database_url, pool_size=busy))
+
+
+def _credentials(settings: RegistrySettings, host: str) -> CredentialSource:
+    password = settings.secret()
+    if settings.username is not None and password is not None:
+        return FixedCredentials({host: Credential(settings.username, password)})
+    if settings.username is not None or password is not None:
+        raise SettingsError("registry: username and password belong together")
+    if settings.docker_config is not None:
+        return DockerConfigCredentials(settings.docker_config)
+    return NoCredentials()

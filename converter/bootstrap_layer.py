@@ -14,7 +14,7 @@ from converter.oci import Descriptor, Digest, media_types
 
 BOOTSTRAP_NAME: Final = "image/image.boot"
 FS_VERSION: Final = "6"
-_GZIP_LEVEL: Final = 6
+_GZIP_LEVEL: Final = 3  # half the time of 6 for 4 % more bytes
 _GZIP_WINDOW: Final = 31  # zlib's number for a gzip header, which then holds no time and no name
 _PIECE: Final = 1 << 20
 
@@ -45,8 +45,8 @@ def write_bootstrap_layer(
 ) -> ConvertedBootstrap:
     """Writes the layer into `work_dir`.
 
-    The same content gives the same bytes: owners are root, times are zero, and zlib has compressed the same
-    way since 2010; its version is part of `ConvertOptions.fingerprint` all the same.
+    The same content gives the same bytes with the same zlib: owners are root, times are zero. The version of
+    zlib is part of `ConvertOptions.fingerprint`.
 
     Args:
         bootstrap: the bootstrap, its bytes.

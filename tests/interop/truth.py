@@ -15,6 +15,10 @@ from tests.interop import umoci
 from tests.interop.containerd import Containerd
 from tests.trees import Tree
 
+_LATE_TIMES = "containerd sets times of directories at the end, on whatever is at the path then"
+_COPIED = (
+    "containerd copies an unlisted directory from the path of a lower layer, visible or not, and lets it be"
+)
 _MKDIR = "mkdir(2) and open(2) inherit it while unpacking; the layers say nothing of it"
 
 
@@ -47,6 +51,10 @@ CORRECTIONS: tuple[Correction, ...] = (
     Correction(b"xattr-acl-default/d/e", {"xattrs": ()}, _MKDIR),
     Correction(b"xattr-acl-default/d/i", {"xattrs": ()}, _MKDIR),
     Correction(b"xattr-acl-default/d/i/j", {"xattrs": ()}, _MKDIR),
+    Correction(b"accident-time-of-replaced/a", {"mtime_s": 2000}, _LATE_TIMES),
+    Correction(b"accident-xattrs-stay/d", {"xattrs": (("user.b", b"2"),)}, _COPIED),
+    Correction(b"accident-metadata-of-target/c", {"mode": 0o755, "uid": 0}, _COPIED),
+    Correction(b"accident-metadata-of-hidden/p/q", {"mode": 0o755, "uid": 0}, _COPIED),
 )
 
 # Times of directories that no layer lists, or not the last one: containerd shows when it unpacked them. Ours

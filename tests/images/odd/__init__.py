@@ -22,6 +22,7 @@ CASES: tuple[Case, ...] = (
     *whiteouts.WHITEOUTS, *whiteouts.OPAQUE, *whiteouts.REPLACED,
     *links.HARDLINKS, *links.SYMLINKS, *links.TWICE,
     *metadata.MODES, *metadata.TIMES, *metadata.XATTRS, *metadata.DEVICES, *metadata.IMPLICIT,
+    *metadata.ACCIDENTS,
     *names.NAMES, *names.CONTENTS, *names.SPARSE,
 )  # fmt: skip
 

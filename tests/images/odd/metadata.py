@@ -283,3 +283,24 @@ IMPLICIT: tuple[Case, ...] = (
         ],
     ),
 )
+
+ACCIDENTS: tuple[Case, ...] = (
+    case("accident-time-of-replaced", [directory("a", mtime=1000), file("a", b"file", mtime=2000)]),
+    case("accident-opaque-lowest", [directory("c"), symlink("c/c/l", "x"), Entry(b"c/.wh..wh..opq")]),
+    case(
+        "accident-xattrs-stay",
+        [directory("d", xattrs={b"user.a": b"1"})],
+        [file("d/x"), directory("d", xattrs={b"user.b": b"2"})],
+    ),
+    case(
+        "accident-metadata-of-target",
+        [symlink("c", "e"), directory("e", 0o1777, uid=3)],
+        [file("c/g")],
+    ),
+    case(
+        "accident-metadata-of-hidden",
+        [directory("p"), directory("p/q", 0o700, uid=5)],
+        [directory("p"), Entry(b"p/.wh..wh..opq")],
+        [file("p/q/x")],
+    ),
+)

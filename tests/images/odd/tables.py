@@ -9,7 +9,7 @@ from __future__ import annotations
 from tests.images.odd.case import Case, case
 from tests.images.odd.names import SPARSE
 from tests.images.odd.whiteouts import LOWER
-from tests.images.tar import Entry, directory, file, whiteout
+from tests.images.tar import Entry, directory, file, symlink, whiteout
 
 BY_UMOCI: dict[str, str] = {
     "whiteout-directory-before-implicit": "containerd wants to make a directory inside the whiteout",
@@ -87,6 +87,10 @@ READ_BY_US: dict[str, tuple[Case, str]] = {
     ),
     "whiteout-directory-after-implicit": (
         case("whiteout-directory-after-implicit", LOWER, [whiteout("d")]), _REMOVES,
+    ),
+    "accident-opaque-lowest": (
+        case("accident-opaque-lowest", [directory("c"), symlink("c/c/l", "x")]),
+        "containerd removes what it made itself: the unlisted directory, with the entry in it",
     ),
     "hardlink-target-removed": (
         case("hardlink-target-removed", [file("other")], [file("b", b"a")]), _REMOVES,

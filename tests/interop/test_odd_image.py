@@ -10,7 +10,7 @@ from converter.errors import ConvertError
 from converter.options import ConvertOptions
 from tests.images.layout import Compression
 from tests.images.odd import REFUSED, ROOTS, Case, case_image, named, odd_image
-from tests.interop.blobs import layer_bootstrap
+from tests.interop.blobs import chunks, layer_bootstrap
 from tests.interop.containerd import Containerd
 from tests.interop.conversion import Conversion, convert
 from tests.interop.readers import by_fsck, by_kernel, by_nydusd, check
@@ -53,6 +53,22 @@ def test_nydusd_shows_the_truth(
     shown = by_nydusd(conversions[form], tmp_path / "nydusd")
     assert_same_tree(odd_tree, shown)
     assert wrong_link_counts(shown) == []
+
+
+@pytest.mark.root
+@pytest.mark.interop
+@pytest.mark.parametrize("options", FORMS.values(), ids=FORMS)
+def test_nydusd_finds_a_flipped_byte_by_the_digests_in_the_blob(
+    options: ConvertOptions, tmp_path: Path
+) -> None:
+    conversion = convert(case_image(named("content-chunks")), tmp_path / "converted", options)
+    (device,) = conversion.devices()
+    content = bytearray(device.read_bytes())
+    content[chunks(bytes(content))[0].compressed_offset + 100] ^= 1
+    device.write_bytes(content)
+    shown = by_nydusd(conversion, tmp_path / "nydusd")
+    unreadable = [path for path, node in shown.items() if node.sha256.startswith("cannot be read")]
+    assert unreadable == [b"f1048575"]
 
 
 @pytest.mark.root

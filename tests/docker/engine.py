@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.peers.pins import cache_directory
-from tests.peers.programs import run_program
+from tests.peers.programs import run_command, run_program
 
 BASE: Final = "localhost/debian:bookworm"
 BASE_PACKAGES: Final = ("ca-certificates", "python3", "python3-venv")
@@ -96,7 +97,18 @@ def engine(root: Path) -> Iterator[Engine]:
         this.podman("import", "--quiet", str(base_tar()), BASE)
         yield this
     finally:
-        this.podman("system", "reset", "--force")
+        # Not `podman system reset`: that would also remove networks of the machine's own podman.
+        this.podman("rmi", "--all", "--force")
+        _unmount_below(root)
+        shutil.rmtree(root)
+
+
+def _unmount_below(root: Path) -> None:
+    """Undoes the bind mount that the overlay driver makes of its own directory."""
+    places = [Path(line.split()[4]) for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for place in sorted(places, reverse=True):
+        if place.is_relative_to(root):
+            run_command(["umount", str(place)])
 
 
 def base_tar() -> Path:

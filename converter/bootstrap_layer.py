@@ -1,4 +1,4 @@
-"""The last layer of a Nydus image: a tar.gz with the bootstrap (formats note §1.5)."""
+"""The last layer of a Nydus image: a tar.gz with the bootstrap (docs/nydus-image.md §1.5)."""
 
 from __future__ import annotations
 

@@ -31,8 +31,8 @@ class Kind(Enum):
 def classify(manifest: Manifest) -> Kind:
     """Tells what a manifest is.
 
-    Sources: OCI image spec 1.1 manifest.md ("Guidelines for Artifact Usage") and image-index.md; formats note
-    §1.3 and §1.7 for the marks of Nydus images.
+    Sources: OCI image spec 1.1 manifest.md ("Guidelines for Artifact Usage") and image-index.md;
+    docs/nydus-image.md §1.3 and §1.7 for the marks of Nydus images.
     """
     if isinstance(manifest, ImageIndex):
         return _classify_index(manifest)

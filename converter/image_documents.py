@@ -1,4 +1,4 @@
-"""The JSON documents of a converted image: its config and its manifest (formats note §1.2, §1.4, §1.6)."""
+"""The JSON documents of a converted image: its config and its manifest (docs/nydus-image.md §1.2 to §1.6)."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class ConvertOptions:
         level: level of zstd, 1 to 19.
         chunk_size: bytes of file content in one chunk; a power of two from 4096 to 16 MiB.
         kernel_mountable: pads each chunk so that the blob itself can be the `device=` of a kernel EROFS mount
-            (formats note §7.2, first way). Needs `compressor="none"`.
+            (docs/nydus-image.md §7.2). Needs `compressor="none"`.
         threads: threads that compress; 0 for one a processor. Never changes a byte of the output.
 
     Raises:

@@ -274,7 +274,7 @@ class FileTree:
     def walk(self) -> Iterator[tuple[int, bytes, int]]:
         """Every name as (directory, name, inode): the names of a directory sorted, then its subdirectories.
 
-        This is the order in which RAFS places inodes and numbers them (formats note §3.9).
+        This is the order in which RAFS places inodes and numbers them (docs/nydus-image.md §3.9).
         """
         stack = [self.ROOT]
         while stack:

@@ -2,7 +2,7 @@
 
 `layout` says what lies where, `chunk_table` holds what is known of every chunk, `chunk_writer` and `compress`
 turn file content into stored chunks, `writer` puts the sections behind them, `reader` reads a blob back.
-Chapter numbers (§) are those of the project's note on the Nydus image format; its source is nydus at commit
+Chapters (§) are those of docs/nydus-image.md; the source of all is nydus at commit
 34e6071e, `storage/src/meta/` and `builder/src/core/blob.rs`.
 """
 

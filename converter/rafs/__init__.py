@@ -2,5 +2,5 @@
 
 `layout` and `records` say what lies where, `bootstrap` writes, `reader` reads. Source for all of them: the
 format of nydus at commit 34e6071e (`rafs/src/metadata/layout/v6.rs`) and Linux 6.18 `fs/erofs/erofs_fs.h`;
-chapter numbers (§) are those of the project's note on the Nydus image format.
+chapters (§) are those of docs/nydus-image.md.
 """

@@ -24,7 +24,7 @@ NOISE = random.Random(5).randbytes(3_000_000)
 
 
 def example() -> bytes:
-    """The tree of the worked example (format note §6)."""
+    """The tree of the worked example (docs/nydus-image.md §6)."""
     time = 1700000000
     return made.encode_tar(
         [

@@ -30,7 +30,7 @@ def table_of(sizes: list[tuple[int, int]], gaps: list[int] | None = None) -> Chu
 
 
 def test_the_worked_example() -> None:
-    """Bytes of the reference builder (format note §6.1)."""
+    """Bytes of the reference builder (docs/nydus-image.md §6)."""
     assert table_of([(12, 12), (5000, 19)]).encode().hex() == (
         "0000000000b000000000000000b00000"
         "00100000007038010c00000000200100"

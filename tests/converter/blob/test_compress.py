@@ -39,7 +39,7 @@ def test_frames_are_those_of_the_one_shot_api(level: int) -> None:
 
 
 def test_frames_are_pinned() -> None:
-    """The frame that the reference builder made (format note §6.1); another zstd may fail here."""
+    """The frame that the reference builder made (docs/nydus-image.md §6); another zstd may fail here."""
     assert compress_one(b"z" * 5000, 3).hex() == "28b52ffd6088124d0000107a7a010083d3032c"
     parameters = zstandard.get_frame_parameters(compress_one(PIECES[5], 3))
     assert (parameters.content_size, parameters.has_checksum, parameters.dict_id) == (210_000, False, 0)

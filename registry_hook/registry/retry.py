@@ -8,6 +8,7 @@ engine's own retries are off for steps that talk to a registry.
 from __future__ import annotations
 
 import random
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -112,8 +113,8 @@ class RetryTransport(httpx.BaseTransport):
         while True:
             try:
                 response = self._inner.handle_request(request)
-            except (httpx.ConnectError, httpx.ConnectTimeout):
-                if not attempts.again():
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                if is_untrusted(error) or not attempts.again():
                     raise
             except httpx.TransportError:
                 if not repeatable or not attempts.again():
@@ -127,6 +128,16 @@ class RetryTransport(httpx.BaseTransport):
     def close(self) -> None:
         """Closes the pooled connections."""
         self._inner.close()
+
+
+def is_untrusted(error: BaseException) -> bool:
+    """Whether a connection failed because the server's certificate is not to be trusted."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def _retry_after_s(response: httpx.Response) -> float | None:

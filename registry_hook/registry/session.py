@@ -7,7 +7,6 @@ else; therefore redirects are followed by hand. Environment variables, netrc fil
 from __future__ import annotations
 
 import json
-import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from registry_hook.registry.errors import (
     UnauthorizedError,
     UntrustedCertificateError,
 )
-from registry_hook.registry.retry import REPEATABLE, RetryPolicy, RetryTransport
+from registry_hook.registry.retry import REPEATABLE, RetryPolicy, RetryTransport, is_untrusted
 
 _MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -236,11 +235,8 @@ def translated(what: str) -> Iterator[None]:
     try:
         yield
     except httpx.TransportError as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, ssl.SSLCertVerificationError):
-                raise UntrustedCertificateError(f"{what}: {cause}") from error
-            cause = cause.__cause__ or cause.__context__
+        if is_untrusted(error):
+            raise UntrustedCertificateError(f"{what}: {error}") from error
         raise RegistryUnavailableError(f"{what}: {error or type(error).__name__}") from error
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
         raise ProtocolError(f"{what}: {error or type(error).__name__}") from error

@@ -248,6 +248,7 @@ def test_an_unknown_authority_is_a_configuration_error() -> None:
     registry = FakeRegistry(faults=[broken(problem) for _ in range(9)])
     with client_of(registry) as client, pytest.raises(UntrustedCertificateError):
         client.tags("app")
+    assert len(registry.requests) == 1  # trying again would not make it trusted
 
 
 @pytest.mark.parametrize(

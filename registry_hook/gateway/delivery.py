@@ -12,7 +12,7 @@ from aiohttp import web
 from converter.oci import Digest
 from p2p_seed.errors import CorruptBlobError
 from registry_hook.gateway.answers import Answer, blob_answer
-from registry_hook.gateway.sources import BrokenOffError, OpenBlob
+from registry_hook.gateway.sources import BrokenOffError, OpenBlob, within
 
 
 class Delivery:
@@ -31,11 +31,12 @@ class Delivery:
         self.response: web.StreamResponse | None = None
         self.sent_bytes = 0
 
-    async def take_from(self, blob: OpenBlob) -> web.StreamResponse:
+    async def take_from(self, blob: OpenBlob, patience_s: float | None) -> web.StreamResponse:
         """Sends what is still to be sent.
 
         Args:
-            blob: of a source that was not asked before.
+            blob: just opened.
+            patience_s: how long to wait for its first bytes; None waits for as long as the source does.
 
         Returns:
             The complete answer; a short one is left to aiohttp to write.
@@ -46,7 +47,9 @@ class Delivery:
         """
         answer = self._answer_for(blob)
         missing = answer.length - self.sent_bytes
-        first = await blob.begin(answer.start + self.sent_bytes, missing) if missing else b""
+        first = b""
+        if missing:
+            first = await within(patience_s, blob.begin(answer.start + self.sent_bytes, missing))
         if self.response is None and len(first) == missing:
             self.response = web.Response(status=answer.status, headers=answer.headers, body=first or None)
         else:

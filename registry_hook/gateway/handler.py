@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,10 +18,16 @@ from registry_hook.gateway.answers import Answer, error_answer, parse_path
 from registry_hook.gateway.delivery import Delivery
 from registry_hook.gateway.metrics import Metrics
 from registry_hook.gateway.settings import GatewaySettings
-from registry_hook.gateway.sources import OpenBlob, Source
+from registry_hook.gateway.sources import OpenBlob, Source, TooSlowError, within
 
-# A source that has just failed is asked last: waiting for its timeouts again would hold up every client.
-REST_S: Final = 2.0
+# A source that has just failed is asked last: waiting for its timeouts again would hold up every client. A
+# long rest harms nobody, since the source is still asked for what no other has.
+REST_S: Final = 10.0
+
+# How long a source may take to find a blob, and again to begin with it, while another could be asked instead.
+# nydusd gives up after 5 s, and a server that accepts connections but answers none takes longer than that to
+# fail.
+PATIENCE_S: Final = 2.0
 
 # In log and metrics only, where a status that was sent would mislead; the first as nginx writes it.
 _CLIENT_GONE: Final = 499
@@ -98,13 +105,23 @@ class BlobHandler:
     async def _serve(self, request: web.BaseRequest, digest: Digest, record: _Record) -> web.StreamResponse:
         delivery = Delivery(request, digest)
         failed = False
-        for source in self._in_order():
+        waiting = deque(self._in_order())
+        slow: set[str] = set()
+        while waiting:
+            source = waiting.popleft()
+            # Asked again because no other could help, a slow one gets all the time that it takes.
+            patience_s = PATIENCE_S if waiting and source.name not in slow else None
             try:
-                blob = await source.open(digest, asked_by_push=request.method == "HEAD")
+                opening = source.open(digest, asked_by_push=request.method == "HEAD")
+                blob = await within(patience_s, opening)
                 if blob is not None:
-                    return await self._take_from(source, blob, delivery, record)
+                    return await self._take_from(source, blob, delivery, record, patience_s)
             except BlobNotFoundError:
                 continue
+            except TooSlowError as error:
+                self._source_failed(source, digest, error)
+                slow.add(source.name)
+                waiting.append(source)
             except StoreError as error:
                 failed = True
                 self._source_failed(source, digest, error)
@@ -115,12 +132,17 @@ class BlobHandler:
         return _response(error_answer(503, {"Retry-After": "1"}) if failed else error_answer(404))
 
     async def _take_from(
-        self, source: Source, blob: OpenBlob, delivery: Delivery, record: _Record
+        self,
+        source: Source,
+        blob: OpenBlob,
+        delivery: Delivery,
+        record: _Record,
+        patience_s: float | None,
     ) -> web.StreamResponse:
         sent_before = delivery.sent_bytes
         record.sources.append(source.name)
         try:
-            return await delivery.take_from(blob)
+            return await delivery.take_from(blob, patience_s)
         finally:
             blob.close()
             record.sent_bytes = delivery.sent_bytes

@@ -29,7 +29,7 @@ _BACKLOG: Final = 1024
 _KEEPALIVE_S: Final = 75.0
 # Tokens that Go clients pass on to a gateway on the registry's host can be longer than aiohttp's 8 KiB.
 _HEADER_BYTES: Final = 64 * 1024
-# nydusd gives up after 5 s; until then another source must have had its turn.
+# Shorter than a worker's: clients wait for a source until it fails when no other has the blob.
 _S3_CONNECT_TIMEOUT_S: Final = 2.0
 _S3_READ_TIMEOUT_S: Final = 10.0
 _S3_ATTEMPTS: Final = 2

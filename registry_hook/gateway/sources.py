@@ -6,7 +6,9 @@ what happens when one fails, is decided in `handler.py`.
 
 from __future__ import annotations
 
-from typing import Protocol
+import asyncio
+from collections.abc import Awaitable
+from typing import Protocol, TypeVar
 
 from aiohttp import web
 
@@ -25,6 +27,30 @@ class BrokenOffError(StoreUnavailableError):
     def __init__(self, message: str, sent_bytes: int) -> None:
         super().__init__(message)
         self.sent_bytes = sent_bytes
+
+
+class TooSlowError(StoreUnavailableError):
+    """A source did not answer in the time it was given; it may answer yet."""
+
+
+_Result = TypeVar("_Result")
+
+
+async def within(patience_s: float | None, answer: Awaitable[_Result]) -> _Result:
+    """What a source answers, if it does so in time.
+
+    Args:
+        patience_s: how long to wait; None waits for as long as the source itself does.
+        answer: what `Source.open` or `OpenBlob.begin` returned; cancelled when the time is over.
+
+    Raises:
+        TooSlowError: the time is over.
+    """
+    try:
+        async with asyncio.timeout(patience_s):
+            return await answer
+    except TimeoutError as error:
+        raise TooSlowError(f"no answer within {patience_s} s") from error
 
 
 class OpenBlob(Protocol):

@@ -71,6 +71,7 @@ class _Pieces:
         self._generator = generator
         self._threads = threads
         self._lock = threading.Lock()
+        self._given_up = False
 
     def next(self) -> asyncio.Future[bytes]:
         """The next piece; empty at the end."""
@@ -78,16 +79,25 @@ class _Pieces:
 
     def close(self) -> None:
         """Closes it as soon as no thread is in it any more, without waiting."""
+        self._given_up = True
         with contextlib.suppress(RuntimeError):  # The source itself was closed.
             self._threads.submit(self._close)
 
     def _next(self) -> bytes:
         with self._lock:
-            return next(self._generator, b"")
+            piece = next(self._generator, b"")
+        if self._given_up:
+            self._close()
+        return piece
 
     def _close(self) -> None:
-        with self._lock:
-            self._generator.close()
+        # A thread that is still in it may hang there for long. It closes it itself when it comes out, so that
+        # no second thread has to wait for that.
+        if self._lock.acquire(blocking=False):
+            try:
+                self._generator.close()
+            finally:
+                self._lock.release()
 
 
 class _OpenStream:

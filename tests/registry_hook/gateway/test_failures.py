@@ -255,6 +255,7 @@ class SlowStore:
     fails_after: int | None = None
     ends_after: int | None = None
     hangs: threading.Event | None = None
+    read_hangs: threading.Event | None = None
     sizes_asked: int = 0
     present: bool = True
     open_reads: int = 0
@@ -269,6 +270,8 @@ class SlowStore:
         if not self.present:
             raise BlobNotFoundError("gone")
         self.open_reads += 1
+        if self.read_hangs is not None:
+            self.read_hangs.wait(20)
         try:
             end = len(self.content) if length is None else start + length
             for position in range(start, end, self.piece_bytes):
@@ -343,6 +346,46 @@ def test_a_source_that_hangs_does_not_block_another() -> None:
         assert not any(reply.done() for reply in nowhere)
         may_answer.set()
         assert {reply.result().status for reply in nowhere} == {404}
+
+
+@pytest.mark.parametrize("where", ["hangs", "read_hangs"])
+def test_another_source_takes_over_from_one_that_hangs(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry_hook.gateway.handler.PATIENCE_S", 0.2)
+    may_answer = threading.Event()
+    hanging, good = SlowStore(CONTENT), FakeSource("registry", BLOBS)
+    setattr(hanging, where, may_answer)
+    with running([StreamSource("store", hanging, 4), good]) as url:
+        began = time.monotonic()
+        assert ask(url, PATH).body == CONTENT
+        assert ask(url, PATH, Range="bytes=0-9").body == CONTENT[:10]
+        assert time.monotonic() - began < 5
+        assert hanging.sizes_asked == 1  # It rests now.
+        may_answer.set()
+
+
+def test_a_slow_source_is_waited_for_if_no_other_has_the_blob(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry_hook.gateway.handler.PATIENCE_S", 0.1)
+    may_answer = threading.Event()
+    slow, other = SlowStore(CONTENT, hangs=may_answer), SlowStore(CONTENT, present=False, hangs=may_answer)
+    sources = [StreamSource("store", slow, 4), StreamSource("registry", other, 4)]
+    with running(sources) as url, ThreadPoolExecutor(1) as pool:
+        reply = pool.submit(ask, url, PATH)
+        time.sleep(0.5)
+        assert not reply.done()
+        may_answer.set()
+        assert reply.result().body == CONTENT
+
+
+def test_a_read_that_was_given_up_holds_one_thread_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry_hook.gateway.handler.PATIENCE_S", 0.2)
+    may_answer = threading.Event()
+    store = SlowStore(CONTENT, read_hangs=may_answer)
+    with running([StreamSource("store", store, 2), FakeSource("registry", BLOBS)]) as url:
+        assert ask(url, PATH).body == CONTENT
+        # One thread is still in the read. The other must not wait for it, only to close it.
+        assert ask(url, "/readyz").status == 200
+        may_answer.set()
+        wait_until_unread(store)
 
 
 def test_clients_that_leave_a_stream_close_it() -> None:

@@ -99,7 +99,7 @@ def index(services: Services, run: Run, arguments: JsonObject) -> JsonObject:
 
 def sweep_registry(services: Services, run: Run, _arguments: JsonObject) -> JsonObject:
     """Finds tags without their converted image and asks for publications."""
-    return run.step("look", partial(sweep.sweep, services, run.job_id))
+    return run.step("look", partial(sweep.sweep, services))
 
 
 def kinds(services: Services, *, conversions: int, publications: int) -> list[JobKind]:

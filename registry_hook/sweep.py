@@ -16,11 +16,11 @@ import structlog
 
 from converter.oci import Digest, ImageIndex, Manifest, OciError, media_types
 from registry_hook.errors import NotStoredError, RetryLater
-from registry_hook.jobs.model import JsonObject
+from registry_hook.jobs.model import JobRequest, JsonObject
 from registry_hook.notification import is_artifact_tag
 from registry_hook.publish import SUFFIX, converted_tag
 from registry_hook.registry.errors import ContentError, RefusedError
-from registry_hook.requests import IMAGE, INDEX, ConversionRequest, PublicationRequest
+from registry_hook.requests import IMAGE, INDEX, SWEEP, ConversionRequest, PublicationRequest
 from registry_hook.services import Services
 from registry_hook.stages.find import previous_runs
 from registry_hook.stages.outside import translated
@@ -37,7 +37,7 @@ class _Tally:
     unreadable: int = 0
 
 
-def sweep(services: Services, job_id: str) -> JsonObject:
+def sweep(services: Services) -> JsonObject:
     """Looks at every tag once.
 
     Returns:
@@ -51,9 +51,8 @@ def sweep(services: Services, job_id: str) -> JsonObject:
     with translated():
         for repository in services.registry.repositories():
             tally.repositories += 1
-            for tag in _lacking(services, repository, tally):
-                _ask(services, repository, tag, job_id)
-                tally.asked += 1
+            for tag, digest in _lacking(services, repository, tally):
+                tally.asked += _ask(services, repository, tag, digest)
     _log.info("sweep done", asked=tally.asked, tags=tally.tags, repositories=tally.repositories)
     return {
         "repositories": tally.repositories,
@@ -71,8 +70,8 @@ def source_of(manifest: Manifest) -> Digest | None:
     return manifest.subject.digest
 
 
-def _lacking(services: Services, repository: str, tally: _Tally) -> Iterator[str]:
-    """The tags of a repository whose converted image is missing or made from something else."""
+def _lacking(services: Services, repository: str, tally: _Tally) -> Iterator[tuple[str, Digest]]:
+    """The tags whose converted image is missing or made from something else, and what they mean."""
     tags = set(services.registry.tags(repository))
     tally.tags += len(tags)
     published: dict[str, Digest | None] = {}
@@ -91,7 +90,7 @@ def _lacking(services: Services, repository: str, tally: _Tally) -> Iterator[str
             if found is None or target is None or published.get(target) == found.digest:
                 continue
             if _convertible(services, repository, found.digest):
-                yield tag
+                yield tag, found.digest
         except (ContentError, RefusedError, OciError) as error:
             _skip(repository, tag, error, tally)
 
@@ -110,17 +109,26 @@ def _convertible(services: Services, repository: str, digest: Digest) -> bool:
     if why_not(manifest) is not None:
         return False
     kind = INDEX if isinstance(manifest, ImageIndex) else IMAGE
-    runs = previous_runs(services, ConversionRequest(kind, repository, digest, services.settings))
+    runs = previous_runs(services, ConversionRequest(kind, repository, digest, services.settings).job)
     return not (runs and runs[-1].bad_input)
 
 
-def _ask(services: Services, repository: str, tag: str, job_id: str) -> None:
-    name = hashlib.sha256(f"{repository}:{tag}".encode()).hexdigest()[:20]
+def _ask(services: Services, repository: str, tag: str, digest: Digest) -> bool:
+    """Asks for a publication, unless one that a sweep asked for by the same observation is still to come."""
+    name = hashlib.sha256(f"{repository}:{tag}@{digest}".encode()).hexdigest()[:20]
     wanted = PublicationRequest(repository, tag, None, services.now_s())
+
+    def numbered(number: int) -> JobRequest:
+        return wanted.job(f"{SWEEP}-{name}-{number}")
+
+    runs = previous_runs(services, numbered)
+    if runs and runs[-1].state.active:
+        return False
     try:
-        services.jobs.enqueue(wanted.job(f"{job_id}-{name}"))
+        services.jobs.enqueue(numbered(len(runs) + 1))
     except NotStoredError as error:
         raise RetryLater(str(error)) from error
+    return True
 
 
 def _skip(repository: str, tag: str, error: Exception, tally: _Tally) -> None:

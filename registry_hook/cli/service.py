@@ -27,6 +27,12 @@ class _WrongSettings(click.ClickException):
     exit_code = 2
 
 
+# People write it behind the command as often as before it.
+_config_option = click.option(
+    "--config", "config_here", type=click.Path(path_type=Path, dir_okay=False), help="Settings file."
+)
+
+
 def with_settings(process: str) -> Callable[[Callable[[Settings], None]], Callable[..., None]]:
     """Makes a command that needs the settings: reads them, sets logging up, and shows our errors in short.
 
@@ -36,13 +42,14 @@ def with_settings(process: str) -> Callable[[Callable[[Settings], None]], Callab
 
     def decorate(command: Callable[[Settings], None]) -> Callable[..., None]:
         @click.option(PARENT_OPTION, "parent_pid", type=int, hidden=True)
+        @_config_option
         @click.pass_obj
         @wraps(command)
-        def wrapper(config: Path | None, parent_pid: int | None) -> None:
+        def wrapper(config: Path | None, config_here: Path | None, parent_pid: int | None) -> None:
             if parent_pid is not None:
                 die_with_parent(parent_pid)
             try:
-                settings = load(config)
+                settings = load(config_here or config)
                 logs.configure(settings.log_level, process)
                 command(settings)
             except SettingsError as error:
@@ -56,17 +63,21 @@ def with_settings(process: str) -> Callable[[Callable[[Settings], None]], Callab
 
 
 @click.command()
+@_config_option
 @click.pass_obj
-def serve(config: Path | None) -> None:
+def serve(config: Path | None, config_here: Path | None) -> None:
     """Run webhook, API, worker and gateway."""
+    from registry_hook.wiring.blob_store import blob_store
     from registry_hook.wiring.secrets import signing_key, webhook_token
 
+    config = config_here or config
     try:
         settings = load(config)
         logs.configure(settings.log_level, "serve")
         # Made here, so that the children do not race for them.
         webhook_token(settings)
         signing_key(settings)
+        blob_store(settings)
     except HookError as error:
         raise _WrongSettings(str(error)) from error
     Supervisor(programs(settings, config), settings.jobs.drain_s + 10).run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from registry_hook.jobs.model import Job, JobRequest, JobState, JsonObject
@@ -21,7 +22,7 @@ def find_conversion(services: Services, request: ConversionRequest) -> JsonObjec
     Returns:
         The result of the last run, if it succeeded and the registry still has it; else `number`.
     """
-    runs = previous_runs(services, request)
+    runs = previous_runs(services, request.job)
     if not runs:
         return {"number": 1}
     last = runs[-1]
@@ -40,11 +41,16 @@ def run_of(request: ConversionRequest, found: JsonObject) -> JobRequest:
     return request.job(int(str(found["number"])))
 
 
-def previous_runs(services: Services, request: ConversionRequest) -> list[Job]:
-    """All runs of a conversion, the oldest first."""
+def previous_runs(services: Services, numbered: Callable[[int], JobRequest]) -> list[Job]:
+    """All runs of something whose runs are numbered from 1, the oldest first.
+
+    Args:
+        services: where jobs are kept.
+        numbered: gives the request of the n-th run.
+    """
     runs: list[Job] = []
     while True:
-        wanted = [request.job(number).job_id for number in range(len(runs) + 1, len(runs) + 1 + _PAGE)]
+        wanted = [numbered(number).job_id for number in range(len(runs) + 1, len(runs) + 1 + _PAGE)]
         found = services.jobs.get(wanted)
         runs += [found[job_id] for job_id in wanted if job_id in found]
         if len(found) < _PAGE:

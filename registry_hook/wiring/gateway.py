@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from p2p_seed.store import S3Access
 from registry_hook.gateway import GatewaySettings
 from registry_hook.settings import Settings
-from registry_hook.settings_sections import S3Settings, parse_address
+from registry_hook.settings_sections import parse_address
+from registry_hook.wiring.blob_store import s3_access
 
 
 def gateway_settings(settings: Settings) -> GatewaySettings:
@@ -25,16 +25,4 @@ def gateway_settings(settings: Settings) -> GatewaySettings:
         metrics_port=metrics.port if metrics else None,
         drain_timeout_s=settings.jobs.drain_s,
         access_log=wanted.access_log,
-    )
-
-
-def s3_access(settings: S3Settings) -> S3Access:
-    """How to reach an S3 server."""
-    return S3Access(
-        endpoint_url=settings.endpoint_url,
-        region=settings.region,
-        access_key=settings.access_key,
-        secret_key=settings.secret(),
-        ca_bundle=settings.ca_bundle,
-        path_style=settings.path_style,
     )

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import structlog
 
+from registry_hook.errors import SettingsError
 from registry_hook.settings import Settings
 from registry_hook.settings_sections import read_secret_file
+from signer.errors import KeyFileError
 from signer.keys import SigningKey
 
 _log = structlog.get_logger(__name__)
@@ -19,12 +21,18 @@ def signing_key(settings: Settings) -> SigningKey:
     """The key: the one given, else one that is made at the first start.
 
     Its public half is written into the state directory for those who verify.
+
+    Raises:
+        SettingsError: the key file cannot be used.
     """
     password = (settings.signing.secret() or "").encode() or None
-    if settings.signing.key_file is not None:
-        key = SigningKey.load(settings.signing.key_file, password)
-    else:
-        key = SigningKey.load_or_generate(settings.signing_key_file, password)
+    try:
+        if settings.signing.key_file is not None:
+            key = SigningKey.load(settings.signing.key_file, password)
+        else:
+            key = SigningKey.load_or_generate(settings.signing_key_file, password)
+    except KeyFileError as error:
+        raise SettingsError(f"signing.key_file: {error}") from error
     _publish_file(settings.public_key_file, key.public_key.pem)
     return key
 

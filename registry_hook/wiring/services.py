@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 
 from converter.options import ConvertOptions
-from p2p_seed.store import BlobStore, open_store
 from registry_hook.errors import SettingsError
 from registry_hook.jobs.database import is_sqlite, open_engine
 from registry_hook.jobs.locks import FileLocks, PostgresLocks
 from registry_hook.jobs.model import Jobs, Locks
 from registry_hook.registry import (
+    ConfigurationError,
     Credential,
     CredentialSource,
     DockerConfigCredentials,
@@ -24,7 +24,7 @@ from registry_hook.services import Services
 from registry_hook.settings import Settings
 from registry_hook.settings_sections import RegistrySettings
 from registry_hook.spool import Spool
-from registry_hook.wiring.gateway import s3_access
+from registry_hook.wiring.blob_store import blob_store
 from registry_hook.wiring.secrets import signing_key
 
 
@@ -34,7 +34,7 @@ def services(settings: Settings, jobs: Jobs, now_s: Callable[[], float] = time.t
     return Services(
         registry=client,
         registry_name=settings.registry.name or client.endpoint.host,
-        store=store(settings),
+        store=blob_store(settings),
         signer=signing_key(settings),
         builder_id=settings.signing.builder_id,
         options=convert_options(settings),
@@ -47,14 +47,21 @@ def services(settings: Settings, jobs: Jobs, now_s: Callable[[], float] = time.t
 
 
 def registry_client(settings: RegistrySettings) -> RegistryClient:
-    """The client of the watched registry."""
-    endpoint = RegistryEndpoint(
-        settings.url,
-        ca_file=settings.ca_file,
-        plain_http_redirects=settings.plain_http_redirects,
-        read_timeout_s=settings.timeout_s,
-    )
-    return RegistryClient(endpoint, _credentials(settings, endpoint.host))
+    """The client of the watched registry.
+
+    Raises:
+        SettingsError: the address, the CA file or the credentials cannot be used.
+    """
+    try:
+        endpoint = RegistryEndpoint(
+            settings.url,
+            ca_file=settings.ca_file,
+            plain_http_redirects=settings.plain_http_redirects,
+            read_timeout_s=settings.timeout_s,
+        )
+        return RegistryClient(endpoint, _credentials(settings, endpoint.host))
+    except ConfigurationError as error:
+        raise SettingsError(f"registry: {error}") from error
 
 
 def convert_options(settings: Settings) -> ConvertOptions:
@@ -73,11 +80,6 @@ def convert_options(settings: Settings) -> ConvertOptions:
         )
     except ValueError as error:
         raise SettingsError(f"convert: {error}") from error
-
-
-def store(settings: Settings) -> BlobStore:
-    """Our own blob store, made if it is a directory that is missing."""
-    return open_store(settings.store_location, s3_access(settings.store.s3), create=True)
 
 
 def locks(settings: Settings) -> Locks:

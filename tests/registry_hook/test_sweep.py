@@ -20,10 +20,10 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def swept(world: World, job_id: str = "sweep-1") -> list[tuple[str, str]]:
+def swept(world: World) -> list[tuple[str, str]]:
     """The tags that a sweep newly asked publications for."""
     before = set(world.jobs.jobs)
-    sweep(world.services, job_id)
+    sweep(world.services)
     new = [job for job in world.jobs.jobs.values() if job.job_id not in before]
     assert all(job.kind == PUBLICATION for job in new)
     return [(str(job.arguments["repository"]), str(job.arguments["tag"])) for job in new]
@@ -43,20 +43,25 @@ def test_tags_without_their_converted_image_are_asked_for_and_then_no_more(world
     run_all(world)
     assert world.tag("v1-nydus")
     assert world.tag("v2-nydus")
-    assert swept(world, "sweep-2") == []
+    assert swept(world) == []
 
 
-def test_a_sweep_that_is_repeated_asks_for_nothing_twice(world: World) -> None:
+def test_what_was_asked_for_is_not_asked_for_again_before_it_ended(world: World) -> None:
     world.push("v1", small_image())
     assert len(swept(world)) == 1
     assert swept(world) == []
+    world.push("v1", small_image("moved"))
+    assert len(swept(world)) == 1
+    for job in list(world.jobs.jobs):
+        world.jobs.fail(job, "the registry was down for too long", bad_input=False)
+    assert len(swept(world)) == 1
 
 
 def test_a_moved_tag_is_asked_for(world: World) -> None:
     world.event("v1", world.push("v1", small_image("a")))
     assert swept(world) == []
     world.push("v1", small_image("b"))
-    assert swept(world, "sweep-2") == [(REPOSITORY, "v1")]
+    assert swept(world) == [(REPOSITORY, "v1")]
 
 
 def test_products_artifacts_and_fallback_tags_are_passed_over(world: World) -> None:
@@ -84,7 +89,7 @@ def test_an_image_that_was_found_to_be_broken_is_not_tried_every_hour(world: Wor
     world.jobs.fail(job.job_id, "layer 1: gzip ends early", bad_input=True)
     assert swept(world) == []
     world.jobs.fail(job.job_id, "the registry was down for too long", bad_input=False)
-    assert swept(world, "sweep-2") == [(REPOSITORY, "v1")]
+    assert swept(world) == [(REPOSITORY, "v1")]
 
 
 def test_one_unreadable_tag_does_not_hide_the_others(world: World) -> None:
@@ -99,11 +104,11 @@ def test_a_registry_or_database_that_is_down_makes_the_sweep_run_later(world: Wo
     world.push("v1", small_image())
     world.registry.down = True
     with pytest.raises(RetryLater):
-        sweep(world.services, "s")
+        sweep(world.services)
     world.registry.down = False
     world.jobs.broken = True
     with pytest.raises(RetryLater):
-        sweep(world.services, "s")
+        sweep(world.services)
 
 
 def test_the_sweep_is_a_job(world: World) -> None:

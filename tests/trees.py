@@ -20,7 +20,7 @@ import hashlib
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -212,16 +212,6 @@ def forget_directory_times(tree: Tree) -> Tree:
     """The tree with None for the time of every directory."""
     return {
         path: replace(node, mtime_s=None) if node.kind == "directory" else node for path, node in tree.items()
-    }
-
-
-def without(tree: Tree, paths: Mapping[bytes, str] | Iterable[bytes]) -> Tree:
-    """The tree without the named paths and everything below them."""
-    hidden = tuple(paths)
-    return {
-        path: node
-        for path, node in tree.items()
-        if not any(path == name or path.startswith(name + b"/") for name in hidden)
     }
 
 

@@ -185,11 +185,11 @@ class SigningKey:
         Raises:
             KeyFileError: the file cannot be made, or what is there cannot be used.
         """
-        if not path.exists():
-            try:
+        try:
+            if not path.exists():
                 _create(path, _new_pem(password))
-            except OSError as error:
-                raise KeyFileError(f"cannot make the key file {path}: {error.strerror}") from error
+        except OSError as error:
+            raise KeyFileError(f"cannot make the key file {path}: {error.strerror}") from error
         return cls.load(path, password)
 
 
@@ -227,7 +227,7 @@ def _create(path: Path, content: bytes) -> None:
 
 def _read(path: Path, *, private: bool) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise KeyFileError(f"{path} is not a regular file")
@@ -239,6 +239,11 @@ def _read(path: Path, *, private: bool) -> bytes:
     if len(content) > MAX_KEY_FILE_BYTES:
         raise KeyFileError(f"{path} is larger than {MAX_KEY_FILE_BYTES} bytes, so it is not a key")
     return content
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    # Without O_NONBLOCK, opening a pipe would wait for its writer.
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _check_mode(path: Path, status: os.stat_result) -> None:

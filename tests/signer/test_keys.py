@@ -266,6 +266,11 @@ def test_symbolic_links_are_followed_to_the_file_s_mode(tmp_path: Path) -> None:
         SigningKey.load(link)
 
 
+def fifo(path: Path) -> Path:
+    os.mkfifo(path)
+    return path
+
+
 def test_unreadable_paths(tmp_path: Path) -> None:
     with pytest.raises(KeyFileError, match="No such file"):
         SigningKey.load(tmp_path / "missing.pem")
@@ -275,6 +280,10 @@ def test_unreadable_paths(tmp_path: Path) -> None:
         VerificationKey.load(tmp_path / "missing.pub")
     with pytest.raises(KeyFileError, match="cannot make the key file"):
         SigningKey.load_or_generate(key_file(tmp_path / "file", b"") / "signing.pem")
+    with pytest.raises(KeyFileError, match="File name too long"):
+        SigningKey.load_or_generate(tmp_path / ("x" * 300))
+    with pytest.raises(KeyFileError, match="is not a regular file"):
+        SigningKey.load_or_generate(fifo(tmp_path / "fifo"))
     with pytest.raises(KeyFileError, match="larger than"):
         VerificationKey.load(key_file(tmp_path / "large", bytes(70_000)))
 

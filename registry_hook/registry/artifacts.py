@@ -2,8 +2,8 @@
 
 Owns oras. The library knows the steps; what it does not do is done here (docs/adr/0041): digests and sizes
 are checked, manifests are the exact bytes given, and its requests go through our session, so that one set of
-credentials, TLS settings and redirect rules holds. Its own retries (131 seconds of sleep, even after a refused
-password) are taken out. Its client keeps state, so each call here has one of its own.
+credentials, TLS settings and redirect rules holds. Its own retries (131 seconds of sleep, even after a
+refused password) are taken out. Its client keeps state, so each call here has one of its own.
 """
 
 from __future__ import annotations

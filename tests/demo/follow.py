@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, Final
 
 from converter.oci import Digest
@@ -39,7 +40,7 @@ def follow_jobs(
     first: datetime | None = None
     while time.monotonic() < deadline:
         jobs = _jobs(service, repository, tag, source)
-        for moment, text in sorted(event for job in jobs for event in _events(job)):
+        for moment, text in sorted((event for job in jobs for event in _events(job)), key=itemgetter(0)):
             first = first or moment
             if text not in told:
                 told.add(text)

@@ -67,6 +67,8 @@ DEBIAN: Final = (
     DebianPeer("fuse3", "3.14.0", ("fusermount3",)),
     DebianPeer("buildah", "1.28.2", ("buildah",)),
     DebianPeer("podman", "4.3.1", ("podman",)),
+    # Point releases come with security fixes, so only the major version is pinned.
+    DebianPeer("postgresql-15", "15", ("initdb", "postgres"), service="postgresql"),
 )
 
 GO: Final = (

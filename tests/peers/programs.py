@@ -14,6 +14,8 @@ from pathlib import Path
 
 from tests.peers.pins import DEBIAN, GO, RUST, built_directory
 
+_MORE_DIRECTORIES = "/usr/sbin:/sbin:/usr/lib/postgresql/15/bin"
+
 
 class MissingProgramError(Exception):
     """A real program is not installed; the message names it and the command that installs it."""
@@ -39,8 +41,8 @@ def find_program(name: str) -> Path:
                 raise MissingProgramError(f"{peer.name} {peer.version} is missing: run `make peers-{group}`")
     for package in DEBIAN:
         if name in package.programs:
-            # Some live in sbin directories, which an ordinary user's PATH leaves out.
-            found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+            # Some live in directories that an ordinary user's PATH leaves out.
+            found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:{_MORE_DIRECTORIES}")
             if found is not None:
                 return Path(found)
             raise MissingProgramError(f"Debian's {package.package} is missing: run `make peers-debian`")

@@ -111,10 +111,6 @@ class Server:
             return False
         return answer.status_code < 500
 
-    def is_running(self) -> bool:
-        """Whether the process is there."""
-        return self._process is not None and self._process.poll() is None
-
     def stop(self) -> None:
         """Ends it in order (SIGTERM), by force when that takes too long; does nothing when it is not up."""
         if self._process is None:

@@ -30,7 +30,6 @@ from tests.peers.registries import (
 )
 from tests.peers.s3 import S3Server
 from tests.peers.server import LOOPBACK, free_port
-from tests.peers.token_server import TokenServer
 
 pytestmark = pytest.mark.peers
 BOTH = pytest.mark.parametrize("kind", list(RegistryKind))
@@ -163,26 +162,6 @@ def test_a_registry_that_cannot_start_shows_its_log(tmp_path: Path) -> None:
     registry = Registry(RegistryKind.V2, tmp_path / "registry", RegistryOptions(tls=missing))
     with pytest.raises(ProgramError, match=r"missing\.crt"):
         registry.start()
-
-
-@BOTH
-def test_asks_for_a_token_with_the_scope(
-    start_registry: StartRegistry, tmp_path: Path, kind: RegistryKind
-) -> None:
-    user = BasicUser()
-    with TokenServer(tmp_path, user) as tokens:
-        registry = start_registry(kind, RegistryOptions(token_auth=tokens.auth))
-        refused = httpx.post(f"{registry.url}/v2/demo/app/blobs/uploads/")
-        assert refused.status_code == 401
-        assert 'scope="repository:demo/app:pull,push"' in refused.headers["WWW-Authenticate"]
-
-        query = {"service": tokens.auth.service, "scope": "repository:demo/app:pull,push"}
-        assert httpx.get(tokens.auth.realm, params=query).status_code == 401
-        answer = httpx.get(tokens.auth.realm, params=query, auth=(user.name, user.password)).json()
-        headers = {"Authorization": f"Bearer {answer['token']}"}
-        allowed = httpx.post(f"{registry.url}/v2/demo/app/blobs/uploads/", headers=headers)
-        other = httpx.post(f"{registry.url}/v2/demo/other/blobs/uploads/", headers=headers)
-        assert (allowed.status_code, other.status_code) == (202, 401)
 
 
 @BOTH

@@ -1,4 +1,4 @@
-"""The command-line clients as the tests use them: skopeo, umoci, oras, cosign."""
+"""The command-line clients as the tests use them: skopeo, oras, cosign."""
 
 from __future__ import annotations
 
@@ -30,12 +30,6 @@ def skopeo_copy(
         "--src-tls-verify=false", "--dest-tls-verify=false",
         *auth, *options, source, destination, timeout_s=timeout_s,
     )  # fmt: skip
-
-
-def umoci_unpack(layout: Path, tag: str, bundle: Path) -> Path:
-    """Unpacks an image of an OCI layout with umoci, and returns the root file system (a second opinion)."""
-    run_program("umoci", "raw", "unpack", "--image", f"{layout}:{tag}", bundle, timeout_s=600)
-    return bundle
 
 
 def oras_discover(reference: str) -> list[dict[str, Any]]:

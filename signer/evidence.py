@@ -17,6 +17,10 @@ from signer.statements import Statement
 
 MAX_BUNDLES: Final = 64
 
+# Some registries list a manifest by the type of its config, and some clients by none. Whatever has another
+# type, such as the reports of a scanner that adds one every day, is not counted as a bundle.
+_LISTED_AS: Final = (media_types.SIGSTORE_BUNDLE, media_types.OCI_EMPTY, None)
+
 _Candidate = TypeVar("_Candidate")
 _Checked = TypeVar("_Checked")
 
@@ -78,8 +82,7 @@ def collect(
         raise VerificationError(
             Rule.BUNDLES, f"{subject} has {len(attached)} referrers, more than {MAX_REFERRERS}"
         )
-    # Some registries give the type of the config instead of the artifact's, so only a certain no is believed.
-    candidates = [item for item in attached if item.artifact_type != media_types.CHUNK_LIST]
+    candidates = [item for item in attached if item.artifact_type in _LISTED_AS]
     if len(candidates) > MAX_BUNDLES:
         raise VerificationError(
             Rule.BUNDLES,

@@ -65,6 +65,25 @@ def test_too_many_candidates() -> None:
     refused(registry, Rule.BUNDLES, "65 referrers that may be bundles, more than 64")
 
 
+def test_reports_of_scanners_do_not_use_up_the_candidates() -> None:
+    registry, tag = pushed(), SIGNED.fallback_tag
+    for number in range(200):
+        report = Descriptor(
+            media_types.OCI_MANIFEST, Digest.of(b"%d" % number), 1, artifact_type="application/sarif+json"
+        )
+        registry.put_manifest(merge_referrers(registry.tagged(tag), [report]), tag)
+    verify(registry)
+
+
+@pytest.mark.parametrize("listed_as", [None, media_types.OCI_EMPTY])
+def test_bundles_in_lists_that_do_not_call_them_so(listed_as: str | None) -> None:
+    """Some registries list a manifest by the type of its config, and cosign's entries may have none."""
+    registry = pushed()
+    entries = [replace(entry, artifact_type=listed_as) for entry in SIGNED.entries[3:]]
+    registry.put_manifest(merge_referrers(None, entries), SIGNED.fallback_tag)
+    verify(registry)
+
+
 def test_too_many_referrers() -> None:
     registry = pushed()
     entry = Descriptor(media_types.OCI_MANIFEST, Digest.of(b""), 1, artifact_type=media_types.CHUNK_LIST)

@@ -45,17 +45,9 @@ class CertificateAuthority:
         )
         files = TlsFiles(self._directory / f"{name}.pem", self._directory / f"{name}.key")
         files.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        write_private_key(key, files.key)
+        pkcs8, unencrypted = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        files.key.write_bytes(key.private_bytes(serialization.Encoding.PEM, pkcs8, unencrypted))
         return files
-
-
-def write_private_key(key: ec.EllipticCurvePrivateKey, path: Path) -> None:
-    """Writes a key as unencrypted PKCS#8 PEM."""
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
 
 
 def _name(common: str) -> x509.Name:

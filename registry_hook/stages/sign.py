@@ -13,6 +13,7 @@ from converter.chunk_manifest import SourceImage
 from converter.oci import Descriptor, Digest, ImageIndex, Manifest, Platform
 from registry_hook.jobs.model import JsonObject
 from registry_hook.registry import fallback_tag, update_fallback_index
+from registry_hook.registry.artifacts import push_artifact
 from registry_hook.registry.errors import NotFoundError
 from registry_hook.requests import ConversionRequest, text
 from registry_hook.services import Services
@@ -138,10 +139,8 @@ def _attach(
 
 
 def _push(services: Services, repository: str, artifact: Artifact) -> bool:
-    for blob in artifact.blobs:
-        services.registry.put_blob(repository, blob.descriptor, blob.content)
-    manifest = artifact.manifest
-    return services.registry.put_manifest(repository, artifact.tag, manifest.raw, manifest.media_type)
+    blobs = [(blob.descriptor, blob.content) for blob in artifact.blobs]
+    return push_artifact(services.registry, repository, artifact.tag, artifact.manifest, blobs)
 
 
 def _list(

@@ -18,6 +18,8 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from registry_hook.errors import RetryLater
+
 # Lock files, shared by hash. Two names that meet in one file only wait for each other without need.
 _STRIPES: Final = 256
 
@@ -50,14 +52,22 @@ class PostgresLocks:
 
     @contextmanager
     def hold(self, repository: str, tag: str) -> Iterator[None]:
-        """Waits for the lock of a tag and holds it."""
-        number = _number(repository, tag)
-        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(sa.text("SELECT pg_advisory_lock(:n)"), {"n": number})
-            try:
-                yield
-            finally:
-                connection.execute(sa.text("SELECT pg_advisory_unlock(:n)"), {"n": number})
+        """Waits for the lock of a tag and holds it.
+
+        Raises:
+            RetryLater: the database is unavailable, or the lock was lost while it was held.
+        """
+        number = {"n": _number(repository, tag)}
+        try:
+            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.execute(sa.text("SELECT pg_advisory_lock(:n)"), number)
+                try:
+                    yield
+                finally:
+                    # The connection goes back to the pool, and would take the lock with it.
+                    connection.execute(sa.text("SELECT pg_advisory_unlock(:n)"), number)
+        except sa.exc.SQLAlchemyError as error:
+            raise RetryLater(f"the lock of {repository}:{tag} was not had all the time: {error}") from error
 
 
 def _number(repository: str, tag: str) -> int:

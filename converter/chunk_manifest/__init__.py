@@ -5,16 +5,14 @@ one binary file for each blob. Nothing here knows about keys, registries or RAFS
 documents.
 """
 
-from converter.chunk_manifest.blob import PREDICATE_BLOB, TREE, BlobChunks, BlobStatement
+from converter.chunk_manifest.blob import PREDICATE_BLOB, BlobChunks, BlobStatement
 from converter.chunk_manifest.chunk_list import (
-    MAX_RECORD_LENGTH,
     ChunkListSummary,
     ChunkListWriter,
     Segment,
     SegmentKind,
-    encode_chunk_list,
 )
-from converter.chunk_manifest.chunk_list_reader import ChunkListReader, Records
+from converter.chunk_manifest.chunk_list_reader import ChunkListReader
 from converter.chunk_manifest.document import (
     BUILD_TYPE,
     PREDICATE_CHUNK_MANIFEST,
@@ -28,16 +26,12 @@ from converter.chunk_manifest.errors import (
     ChunkManifestError,
     InvalidChunkListError,
     InvalidChunkManifestError,
-    InvalidProofError,
 )
-from converter.chunk_manifest.merkle import RootBuilder, inclusion_proof, merkle_root, verify_inclusion
 
 __all__ = [
     "BUILD_TYPE",
-    "MAX_RECORD_LENGTH",
     "PREDICATE_BLOB",
     "PREDICATE_CHUNK_MANIFEST",
-    "TREE",
     "BlobChunks",
     "BlobStatement",
     "Bootstrap",
@@ -48,16 +42,9 @@ __all__ = [
     "ChunkManifestError",
     "InvalidChunkListError",
     "InvalidChunkManifestError",
-    "InvalidProofError",
-    "Records",
-    "RootBuilder",
     "Segment",
     "SegmentKind",
     "SourceImage",
     "TargetImage",
-    "encode_chunk_list",
     "format_time",
-    "inclusion_proof",
-    "merkle_root",
-    "verify_inclusion",
 ]

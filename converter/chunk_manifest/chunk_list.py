@@ -18,7 +18,6 @@ the writer's caller.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, NamedTuple
@@ -151,15 +150,3 @@ class ChunkListWriter:
             MAGIC, VERSION, HASH_SHA256, RECORD_SIZE, 0, count, self._blob_size, bytes.fromhex(blob.hex)
         )
         return header + self._records
-
-
-def encode_chunk_list(segments: Iterable[Segment], blob: Digest) -> bytes:
-    """Writes the list of a blob from its segments in offset order.
-
-    Raises:
-        InvalidChunkListError: a segment is malformed, or there are more than 2**24.
-    """
-    writer = ChunkListWriter()
-    for segment in segments:
-        writer.add(segment)
-    return writer.finish(blob)

@@ -25,7 +25,7 @@ from converter.chunk_manifest.chunk_list import (
     SegmentKind,
 )
 from converter.chunk_manifest.errors import InvalidChunkListError
-from converter.chunk_manifest.merkle import RootBuilder
+from converter.chunk_manifest.merkle import RootBuilder, leaf_hash
 from converter.oci import Descriptor, Digest, media_types
 
 _BATCH_RECORDS: Final = 1 << 15
@@ -104,12 +104,7 @@ class ChunkListReader:
             raw = _read_exactly(self._stream, min(_BATCH_RECORDS, self.record_count - start) * RECORD_SIZE)
             whole.update(raw)
             records = _parse_records(raw, start)
-            tree.add(
-                [
-                    sha256(b"\x00" + raw[at : at + RECORD_SIZE]).digest()
-                    for at in range(0, len(raw), RECORD_SIZE)
-                ]
-            )
+            tree.add(leaf_hash(raw[at : at + RECORD_SIZE]) for at in range(0, len(raw), RECORD_SIZE))
             covered += int(records.lengths.sum())
             chunks += int(np.count_nonzero(records.kinds == SegmentKind.CHUNK))
             yield records

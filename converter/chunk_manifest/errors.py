@@ -4,8 +4,7 @@
 
     ChunkManifestError (ValueError)
     ├── InvalidChunkListError      bytes that are not a chunk list, or segments that make none
-    ├── InvalidChunkManifestError  a predicate that is malformed, or does not fit the image it is about
-    └── InvalidProofError          an inclusion proof that does not lead to the root
+    └── InvalidChunkManifestError  a predicate that is malformed, or does not fit the image it is about
 
 All of them mean: reject the input. None of them goes away by trying again.
 """
@@ -21,7 +20,3 @@ class InvalidChunkListError(ChunkManifestError):
 
 class InvalidChunkManifestError(ChunkManifestError):
     """A predicate with a missing, malformed or contradicting field."""
-
-
-class InvalidProofError(ChunkManifestError):
-    """An inclusion proof of the wrong length, or one that leads to another root."""

@@ -16,7 +16,6 @@ from converter.chunk_manifest import (
     Segment,
     SegmentKind,
     SourceImage,
-    encode_chunk_list,
 )
 from converter.oci import (
     Descriptor,
@@ -29,6 +28,7 @@ from converter.oci import (
     parse_manifest,
 )
 from signer import DEFAULT_BUILDER_ID, Build, IndexSigningRequest, SigningRequest
+from tests.converter.chunk_manifest.lists import encode_chunk_list
 
 REPOSITORY = "registry.test:5000/demo/app"
 AMD64 = Platform("linux", "amd64")

@@ -9,16 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from converter.chunk_manifest import (
-    MAX_RECORD_LENGTH,
     ChunkListReader,
     ChunkListWriter,
     InvalidChunkListError,
     Segment,
     SegmentKind,
-    encode_chunk_list,
-    merkle_root,
 )
+from converter.chunk_manifest.chunk_list import MAX_RECORD_LENGTH
 from converter.oci import Digest, media_types
+from tests.converter.chunk_manifest.lists import encode_chunk_list, merkle_root
 
 BLOB = b"first chunk, second, and what stands between"
 CUTS = [(11, SegmentKind.CHUNK), (2, SegmentKind.OTHER), (6, SegmentKind.CHUNK), (25, SegmentKind.OTHER)]

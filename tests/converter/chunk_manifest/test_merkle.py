@@ -3,17 +3,9 @@
 import hashlib
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from converter.chunk_manifest import (
-    InvalidProofError,
-    RootBuilder,
-    inclusion_proof,
-    merkle_root,
-    verify_inclusion,
-)
-from converter.chunk_manifest.merkle import leaf_hash
+from converter.chunk_manifest.merkle import RootBuilder, leaf_hash
+from tests.converter.chunk_manifest.lists import merkle_root
 
 # google/certificate-transparency, cpp/merkletree/merkle_tree_test.cc: inputs, and the root after each.
 LEAVES = [
@@ -70,45 +62,3 @@ def test_asking_for_the_root_does_not_end_the_tree() -> None:
     for count, leaf in enumerate(LEAVES, 1):
         builder.add([leaf_hash(leaf)])
         assert builder.root().hex() == ROOTS[count - 1]
-
-
-@given(st.integers(1, 200), st.data())
-def test_each_proof_verifies_and_no_other_leaf_does(size: int, data: st.DataObject) -> None:
-    leaves = [b"%d" % number for number in range(size)]
-    hashes = [leaf_hash(leaf) for leaf in leaves]
-    index = data.draw(st.integers(0, size - 1))
-    proof, root = inclusion_proof(hashes, index), merkle_root(leaves)
-    verify_inclusion(leaves[index], index, size, proof, root)
-    assert len(proof) <= (size - 1).bit_length()
-
-    wrong = [
-        (b"other", index, size, proof, root),
-        (leaves[index], (index + 1) % size if size > 1 else 1, size, proof, root),
-        (leaves[index], index, size, [*proof, bytes(32)], root),
-        (leaves[index], index, size, proof, bytes(32)),
-    ]
-    if proof:
-        wrong += [
-            (leaves[index], index, size, proof[:-1], root),
-            (leaves[index], index, size, [*proof[:-1], bytes(32)], root),
-            (leaves[index], index, size, [*proof[:-1], proof[-1][:-1]], root),
-        ]
-    for arguments in wrong:
-        with pytest.raises(InvalidProofError):
-            verify_inclusion(*arguments)
-
-
-@pytest.mark.parametrize("index", [-1, 8, 1 << 70])
-def test_leaves_outside_the_tree(index: int) -> None:
-    hashes = [leaf_hash(leaf) for leaf in LEAVES]
-    with pytest.raises(InvalidProofError, match="is not in a tree of 8 leaves"):
-        inclusion_proof(hashes, index)
-    with pytest.raises(InvalidProofError, match="is not in a tree of 8 leaves"):
-        verify_inclusion(b"", index, 8, [], bytes(32))
-
-
-def test_an_inner_node_is_no_leaf() -> None:
-    """The two hashes of a node, taken as an entry, must not give the node's hash (second preimage)."""
-    left, right = (leaf_hash(leaf) for leaf in LEAVES[:2])
-    with pytest.raises(InvalidProofError):
-        verify_inclusion(left + right, 0, 1, [], merkle_root(LEAVES[:2]))

@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from registry_hook.errors import UnavailableError
 from registry_hook.jobs.model import Job, JobQuery, Jobs, JobState, Step
 
 MAX_LIMIT: Final = 500
@@ -35,6 +36,10 @@ def blueprint(
             is always open, since orchestrators ask without credentials.
     """
     routes = Blueprint("api", __name__)
+
+    @routes.errorhandler(UnavailableError)
+    def unavailable(error: UnavailableError) -> tuple[Response, int]:
+        return jsonify(error=" ".join(str(error).split())[:500]), 503
 
     @routes.get("/healthz")
     def healthz() -> Response:

@@ -4,7 +4,8 @@
 
     HookError (Exception)
     ├── SettingsError       a person has to change the settings; the process ends
-    ├── NotStoredError      an accepted notification could not be made durable; the sender must retry
+    ├── UnavailableError    our own database or disk does not work; ask again later
+    │   └── NotStoredError  what we were about to acknowledge is not durable; the sender must retry
     ├── RetryLater          something outside is down; the job engine runs the step again later
     └── JobFailed           the job can never succeed as it is; kept with the job and shown in one line
 """
@@ -18,7 +19,11 @@ class SettingsError(HookError):
     """Settings that cannot be used, one line a problem."""
 
 
-class NotStoredError(HookError):
+class UnavailableError(HookError):
+    """The job database or the local disk does not work now."""
+
+
+class NotStoredError(UnavailableError):
     """The job database or the disk did not take what we are about to acknowledge."""
 
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import structlog
 
 from converter.oci import Digest, ImageIndex, Manifest, OciError, media_types
-from registry_hook.errors import NotStoredError, RetryLater
 from registry_hook.jobs.model import JobRequest, JsonObject
 from registry_hook.notification import is_artifact_tag
 from registry_hook.publish import SUFFIX, converted_tag
@@ -124,10 +123,7 @@ def _ask(services: Services, repository: str, tag: str, digest: Digest) -> bool:
     runs = previous_runs(services, numbered)
     if runs and runs[-1].state.active:
         return False
-    try:
-        services.jobs.enqueue(numbered(len(runs) + 1))
-    except NotStoredError as error:
-        raise RetryLater(str(error)) from error
+    services.jobs.enqueue(numbered(len(runs) + 1))
     return True
 
 

@@ -13,6 +13,7 @@ from flask import Flask
 from prometheus_client import CollectorRegistry
 
 from registry_hook import api, webhook
+from registry_hook.errors import UnavailableError
 from registry_hook.jobs.model import JobQuery, Jobs
 from registry_hook.set_aside import SetAsideBodies
 from registry_hook.settings_sections import Address
@@ -52,8 +53,8 @@ def readiness(jobs: Jobs) -> dict[str, str]:
     """What is wrong with what this process needs, which is only the job database."""
     try:
         jobs.list_jobs(JobQuery(limit=1))
-    except Exception as error:
-        return {"jobs": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+    except UnavailableError as error:
+        return {"jobs": " ".join(str(error).split())[:300]}
     return {"jobs": ""}
 
 

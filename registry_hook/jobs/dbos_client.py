@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import sqlalchemy as sa
 from dbos import DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions, StepInfo, WorkflowStatus
 from dbos import error as dbos_error
 
-from registry_hook.errors import NotStoredError
+from registry_hook.errors import NotStoredError, UnavailableError
 from registry_hook.jobs.database import SCHEMA, is_sqlite, open_engine
 from registry_hook.jobs.model import Job, JobQuery, JobRequest, JobState, Step
 
@@ -82,35 +83,48 @@ class DbosJobs:
 
     def get(self, job_ids: Sequence[str]) -> dict[str, Job]:
         """See `Jobs.get`."""
-        found = self._client.list_workflows(workflow_ids=list(job_ids)) if job_ids else []
-        return {status.workflow_id: _job(status) for status in found}
+        if not job_ids:
+            return {}
+        with _reading():
+            found = self._client.list_workflows(workflow_ids=list(job_ids))
+            return {status.workflow_id: _job(status) for status in found}
 
     def list_jobs(self, query: JobQuery) -> list[Job]:
         """See `Jobs.list_jobs`."""
         wanted = [name for name, state in _STATES.items() if state in query.states]
-        found = self._client.list_workflows(
-            name=list(query.kinds) or None,
-            status=wanted or None,
-            limit=query.limit,
-            offset=query.offset,
-            sort_desc=True,
-        )
-        return [_job(status) for status in found]
+        with _reading():
+            found = self._client.list_workflows(
+                name=list(query.kinds) or None,
+                status=wanted or None,
+                limit=query.limit,
+                offset=query.offset,
+                sort_desc=True,
+            )
+            return [_job(status) for status in found]
 
     def steps(self, job_id: str) -> list[Step]:
         """See `Jobs.steps`."""
-        found = self._client.list_workflow_steps(job_id)
+        with _reading():
+            found = self._client.list_workflow_steps(job_id)
         return [_step(step) for step in found if not step["function_name"].startswith(_ENGINE_STEP)]
 
     def counts(self) -> dict[tuple[str, JobState], int]:
         """See `Jobs.counts`. DBOS 3.4 has no such query, so this reads its table."""
         statement = sa.text(f"SELECT name, status, count(*) FROM {self._table} GROUP BY name, status")  # noqa: S608
         counts: dict[tuple[str, JobState], int] = {}
-        with self._engine.connect() as connection:
+        with _reading(), self._engine.connect() as connection:
             for name, status, count in connection.execute(statement):
                 key = (str(name), _STATES[status])
                 counts[key] = counts.get(key, 0) + int(count)
         return counts
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except (sa.exc.SQLAlchemyError, dbos_error.DBOSException) as error:
+        raise UnavailableError(f"the job database cannot be read: {error}") from error
 
 
 def outcome_of(output: object) -> tuple[object, str | None]:

@@ -96,7 +96,10 @@ class JobQuery:
 
 
 class Jobs(Protocol):
-    """Asks for jobs and looks at them; works in any process."""
+    """Asks for jobs and looks at them; works in any process.
+
+    Every method raises UnavailableError when the job database cannot be reached.
+    """
 
     def enqueue(self, request: JobRequest) -> None:
         """Makes a request durable: when this returns, it survives the loss of every process.

@@ -22,7 +22,8 @@ def find_conversion(services: Services, request: ConversionRequest) -> JsonObjec
     Returns:
         The result of the last run, if it succeeded and the registry still has it; else `number`.
     """
-    runs = previous_runs(services, request.job)
+    with translated():
+        runs = previous_runs(services, request.job)
     if not runs:
         return {"number": 1}
     last = runs[-1]

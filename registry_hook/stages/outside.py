@@ -14,10 +14,13 @@ from typing import Final
 from converter.errors import ConvertError
 from converter.oci import OciError
 from p2p_seed.errors import EngineUnavailableError, SeedingError, SourceUnreadableError, StoreUnavailableError
-from registry_hook.errors import JobFailed, RetryLater
+from registry_hook.errors import JobFailed, RetryLater, UnavailableError
 from registry_hook.registry.errors import ContentError, RegistryError, RetryLaterError
 from signer.errors import SignerError
 
+_LATER: Final = (
+    RetryLaterError, StoreUnavailableError, SourceUnreadableError, EngineUnavailableError, UnavailableError,
+)  # fmt: skip
 _DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -31,7 +34,7 @@ def translated() -> Iterator[None]:
     """
     try:
         yield
-    except (RetryLaterError, StoreUnavailableError, SourceUnreadableError, EngineUnavailableError) as error:
+    except _LATER as error:
         # A spooled file that is gone is made again by the next try.
         raise RetryLater(str(error)) from error
     except (ConvertError, ContentError, OciError) as error:

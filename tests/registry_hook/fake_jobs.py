@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from registry_hook.errors import JobFailed, NotStoredError, RetryLater
+from registry_hook.errors import JobFailed, NotStoredError, RetryLater, UnavailableError
 from registry_hook.jobs.model import Job, JobQuery, JobRequest, JobState, JsonObject, Step
 
 
@@ -35,11 +35,13 @@ class FakeJobs:
         )
 
     def get(self, job_ids: Sequence[str]) -> dict[str, Job]:
+        if self.broken:
+            raise UnavailableError("no database")
         return {job_id: self.jobs[job_id] for job_id in job_ids if job_id in self.jobs}
 
     def list_jobs(self, query: JobQuery) -> list[Job]:
         if self.broken:
-            raise OSError("no database")
+            raise UnavailableError("no database")
         found = [
             job
             for job in reversed(self.jobs.values())

@@ -169,7 +169,7 @@ def test_health_and_readiness(client: FlaskClient, jobs: FakeJobs) -> None:
     assert client.get("/healthz").status_code == 200
     response = client.get("/readyz")
     assert response.status_code == 503
-    assert response.get_json()["problems"] == {"jobs": "OSError: no database"}
+    assert response.get_json()["problems"] == {"jobs": "no database"}
 
 
 def test_jobs_are_listed_by_page_and_filter(client: FlaskClient, jobs: FakeJobs) -> None:
@@ -182,6 +182,13 @@ def test_jobs_are_listed_by_page_and_filter(client: FlaskClient, jobs: FakeJobs)
     assert last["next_offset"] is None
     failed = client.get("/v1/jobs?state=failed&state=cancelled").get_json()["jobs"]
     assert [(job["id"], job["error"]) for job in failed] == [("publication-e3", "layer 1: gzip ends early")]
+
+
+def test_the_api_says_when_there_is_no_database(client: FlaskClient, jobs: FakeJobs) -> None:
+    jobs.broken = True
+    for path in ("/v1/jobs", "/v1/jobs/x"):
+        response = client.get(path)
+        assert (response.status_code, response.get_json()) == (503, {"error": "no database"})
 
 
 @pytest.mark.parametrize(

@@ -4,19 +4,20 @@ The index is a document that everybody may add to, and the registry knows no con
 holds a lock, reads, merges here, writes, and reads back. The rules of the merge:
 
 * An entry of ours replaces the one it succeeds: the bundle with the same predicate type and key, the chunk
-list of
-  the same blob and key. So repeated signing does not make the index grow.
+  list of the same blob and key. So repeated signing does not make the index grow.
 * Everything else stays where it is, byte for byte, and so do fields of the index that are not known here.
 * A converted image goes first: nydus-snapshotter looks at no other entry.
+* An entry whose manifest the registry no longer has is left out, where the caller says so: Distribution 2.8
+  and 3.1 refuse an index with one such entry (400), so a deleted manifest would end all signing for good.
 * Something that is not an index of referrers is never overwritten. It is not ours, and what it lists would be
-lost.
+  lost.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -39,7 +40,10 @@ class _Entry:
 
 
 def merge_referrers(
-    existing: bytes | None, entries: Sequence[Descriptor], first: Descriptor | None = None
+    existing: bytes | None,
+    entries: Sequence[Descriptor],
+    first: Descriptor | None = None,
+    gone: Collection[str] = frozenset(),
 ) -> bytes:
     """Adds descriptors to a fallback index.
 
@@ -47,6 +51,7 @@ def merge_referrers(
         existing: the index under the fallback tag, or None where there is none.
         entries: descriptors of manifests whose subject is the index's, as `referrer_descriptor` makes them.
         first: the entry to put first; it is added like the others.
+        gone: digests of entries to leave out. What is added stays in.
 
     Returns:
         The index to push. Merging its own result changes nothing.
@@ -55,8 +60,10 @@ def merge_referrers(
         ReferrersError: `existing` is not an image index, or the result has more than 1,024 entries or 4 MiB.
     """
     members, merged = _read(existing) if existing is not None else ({}, [])
-    for descriptor in ([first] if first else []) + list(entries):
-        entry = _own(descriptor)
+    ours = [_own(descriptor) for descriptor in ([first] if first else []) + list(entries)]
+    lost = set(gone) - {entry.digest for entry in ours}
+    merged = [entry for entry in merged if entry.digest not in lost]
+    for entry in ours:
         known = [old for old in merged if old.digest == entry.digest or old.slot == entry.slot]
         if known:
             at = merged.index(known[0])

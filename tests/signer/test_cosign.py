@@ -12,7 +12,7 @@ from converter.chunk_manifest import PREDICATE_BLOB, PREDICATE_CHUNK_MANIFEST
 from converter.oci import Descriptor, Digest, ImageIndex, encode_json, media_types, parse_manifest
 from registry_hook.registry.client import RegistryClient
 from registry_hook.registry.endpoint import RegistryEndpoint
-from registry_hook.registry.errors import DigestMismatchError
+from registry_hook.registry.errors import DigestMismatchError, RefusedError
 from signer import (
     PREDICATE_SIGN,
     Rule,
@@ -340,3 +340,24 @@ def test_a_referrer_that_was_deleted_but_is_still_listed(published: Published) -
     with pytest.raises(VerificationError) as caught:
         published.verify()
     assert caught.value.rule is Rule.CONTENT
+
+
+def test_a_deleted_referrer_does_not_end_signing(published: Published) -> None:
+    """What a garbage collector took away is still listed, and an index that lists it is refused."""
+    published.upload()
+    client, signed = published.client, published.signed
+    lost = signed.referrers[4].manifest
+    assert client.delete_manifest(REPOSITORY, lost.digest)
+    existing = client.manifest(REPOSITORY, signed.fallback_tag).raw
+    again = sign_image(published.image.request, OTHER)
+    for artifact in again.referrers:
+        for blob in artifact.blobs:
+            client.put_blob(REPOSITORY, blob.descriptor, blob.content)
+        client.put_manifest(REPOSITORY, artifact.tag, artifact.manifest.raw, artifact.manifest.media_type)
+
+    with pytest.raises(RefusedError, match="MANIFEST_BLOB_UNKNOWN"):
+        raw = merge_referrers(existing, again.entries)
+        client.put_manifest(REPOSITORY, signed.fallback_tag, raw, media_types.OCI_INDEX)
+    raw = merge_referrers(existing, again.entries, gone={str(lost.digest)})
+    client.put_manifest(REPOSITORY, signed.fallback_tag, raw, media_types.OCI_INDEX)
+    published.verify(OTHER)

@@ -114,6 +114,17 @@ def test_an_entry_of_ours_that_was_written_by_another_tool_is_replaced_by_digest
     assert digests(raw) == names(entry("a"), entry("ours"), entry("b"))
 
 
+def test_entries_whose_manifest_is_gone_are_left_out() -> None:
+    """Distribution refuses an index that lists a manifest which it no longer has."""
+    image = entry("image")
+    existing = merge_referrers(None, [image, entry("gone"), bundle_entry("old key"), entry("sbom")])
+    gone = {str(item.digest) for item in (entry("gone"), entry("old key"), entry("ours"))}
+    raw = merge_referrers(existing, [bundle_entry("ours", hint="new")], gone=gone)
+    assert digests(raw) == names(image, entry("sbom"), entry("ours"))  # What is added is there by now.
+    later = merge_referrers(raw, [entry("later")])
+    assert merge_referrers(later, [bundle_entry("ours", hint="new")], gone=gone) == later
+
+
 def index_with(**members: Any) -> bytes:
     return json.dumps(
         {"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": [], **members}

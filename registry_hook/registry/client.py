@@ -26,8 +26,9 @@ from registry_hook.registry.downloads import open_blob
 from registry_hook.registry.endpoint import RegistryEndpoint
 from registry_hook.registry.errors import DigestMismatchError, NotFoundError, ProtocolError, SizeMismatchError
 from registry_hook.registry.referrers import read_fallback_index
+from registry_hook.registry.responses import shown
 from registry_hook.registry.retry import RetryPolicy
-from registry_hook.registry.session import Answer, Call, Session, shown
+from registry_hook.registry.session import Answer, Call, Session
 from registry_hook.registry.uploads import BlobUpload
 
 _ACCEPT: Final = {"Accept": ", ".join(media_types.ACCEPT_MANIFESTS)}

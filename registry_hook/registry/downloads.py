@@ -13,8 +13,9 @@ import httpx
 from converter.oci import Descriptor
 from registry_hook.registry.auth import repository_scopes
 from registry_hook.registry.errors import ProtocolError, SizeMismatchError
+from registry_hook.registry.responses import raise_for_status, shown, translated_pieces
 from registry_hook.registry.retry import RetryPolicy
-from registry_hook.registry.session import Call, Session, raise_for_status, shown, translated_pieces
+from registry_hook.registry.session import Call, Session
 from registry_hook.registry.verified import open_verified
 
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")

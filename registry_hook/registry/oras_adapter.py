@@ -19,7 +19,8 @@ from requests.structures import CaseInsensitiveDict
 from converter.oci.manifest import MAX_MANIFEST_BYTES
 from registry_hook.registry.auth import repository_scopes
 from registry_hook.registry.errors import ProtocolError
-from registry_hook.registry.session import Call, Session, raise_for_status, shown, translated_pieces
+from registry_hook.registry.responses import raise_for_status, shown, translated_pieces
+from registry_hook.registry.session import Call, Session
 
 HOST: Final = "registry.invalid"  # RFC 2606: never resolves
 _HEADERS: Final = frozenset({"accept", "content-type", "content-range"})

@@ -14,7 +14,8 @@ import httpx
 
 from registry_hook.registry.auth import Scopes
 from registry_hook.registry.errors import ProtocolError
-from registry_hook.registry.session import Answer, Call, Session, shown
+from registry_hook.registry.responses import shown
+from registry_hook.registry.session import Answer, Call, Session
 
 _MAX_PAGE_BYTES: Final = 32 * 1024 * 1024
 _MAX_PAGES: Final = 100_000

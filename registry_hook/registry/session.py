@@ -1,4 +1,4 @@
-"""Requests to one registry: address, TLS, authorization, redirects, bounded answers, errors.
+"""Requests to one registry: address, TLS, authorization, redirects.
 
 Owns httpx. The registry's credentials go to the registry's own origin (scheme, host and port) and nowhere
 else; therefore redirects are followed by hand. Environment variables, netrc files and cookies are never used.
@@ -6,7 +6,6 @@ else; therefore redirects are followed by hand. Environment variables, netrc fil
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,20 +17,12 @@ import httpx
 from registry_hook.registry.auth import Authorizer, Scopes
 from registry_hook.registry.credentials import CredentialSource
 from registry_hook.registry.endpoint import RegistryEndpoint
-from registry_hook.registry.errors import (
-    DeniedError,
-    NotFoundError,
-    ProtocolError,
-    RefusedError,
-    RegistryUnavailableError,
-    UnauthorizedError,
-    UntrustedCertificateError,
-)
-from registry_hook.registry.retry import REPEATABLE, RetryPolicy, RetryTransport, is_untrusted
+from registry_hook.registry.errors import ProtocolError
+from registry_hook.registry.responses import raise_for_status, read_bounded, shown, translated
+from registry_hook.registry.retry import REPEATABLE, RetryPolicy, RetryTransport
 
 _MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_MAX_ERROR_BYTES: Final = 64 * 1024
 _MAX_TOKEN_ANSWER_BYTES: Final = 256 * 1024
 
 
@@ -218,90 +209,6 @@ class Session:
                 return response.status_code, read_bounded(response, _MAX_TOKEN_ANSWER_BYTES)
             finally:
                 response.close()
-
-
-def shown(url: httpx.URL) -> str:
-    """A URL for messages: without its query, which may hold a signature."""
-    return str(url.copy_with(query=None, userinfo=b""))
-
-
-@contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Turns httpx's errors into ours.
-
-    Args:
-        what: the request, for the message.
-    """
-    try:
-        yield
-    except httpx.TransportError as error:
-        if is_untrusted(error):
-            raise UntrustedCertificateError(f"{what}: {error}") from error
-        raise RegistryUnavailableError(f"{what}: {error or type(error).__name__}") from error
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-        raise ProtocolError(f"{what}: {error or type(error).__name__}") from error
-
-
-def read_bounded(response: httpx.Response, limit_bytes: int) -> bytes:
-    """Reads a body.
-
-    Raises:
-        ProtocolError: it is longer than `limit_bytes`, or compressed.
-    """
-    body = bytearray()
-    for piece in raw_pieces(response):
-        body += piece
-        if len(body) > limit_bytes:
-            raise ProtocolError(f"{shown(response.url)}: the answer is longer than {limit_bytes} bytes")
-    return bytes(body)
-
-
-def raw_pieces(response: httpx.Response) -> Iterator[bytes]:
-    """The bytes of a body as they come.
-
-    Raises:
-        ProtocolError: the body is compressed, although we asked for it as it is.
-    """
-    encoding = response.headers.get("Content-Encoding", "identity")
-    if encoding != "identity":
-        raise ProtocolError(f"{shown(response.url)}: unwanted Content-Encoding {encoding[:40]!r}")
-    return response.iter_raw()
-
-
-def translated_pieces(response: httpx.Response) -> Iterator[bytes]:
-    """The bytes of a body as they come; RegistryUnavailableError where the connection breaks."""
-    with translated(f"GET {shown(response.url)}"):
-        yield from raw_pieces(response)
-
-
-def raise_for_status(response: httpx.Response) -> None:
-    """Raises the error of the tree that belongs to an answer's status; does nothing for 2xx."""
-    status = response.status_code
-    if 200 <= status < 300:
-        return
-    codes, detail = _error_codes(response)
-    message = f"{response.request.method} {shown(response.request.url)}: {status} {detail}".rstrip()
-    if status == 429 or status >= 500:
-        raise RegistryUnavailableError(message)
-    if status < 400:
-        raise ProtocolError(f"{message} is not an answer that we expect")
-    kinds = {401: UnauthorizedError, 403: DeniedError, 404: NotFoundError}
-    kind: type[RefusedError] = kinds.get(status, RefusedError)
-    if status == 401 and "insufficient_scope" in response.headers.get("WWW-Authenticate", ""):
-        kind = DeniedError
-    raise kind(message, status, codes)
-
-
-def _error_codes(response: httpx.Response) -> tuple[tuple[str, ...], str]:
-    """The codes of an error answer (distribution spec 1.1, "Error Codes"), and a short text of it."""
-    if response.request.method == "HEAD":
-        return (), ""
-    try:
-        errors = json.loads(read_bounded(response, _MAX_ERROR_BYTES))["errors"]
-        codes = tuple(str(error["code"])[:80] for error in errors)
-        return codes, ", ".join(f"{error['code']}: {error.get('message', '')}"[:300] for error in errors[:3])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ProtocolError):
-        return (), ""  # Many proxies answer with a page of their own; the status says enough.
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

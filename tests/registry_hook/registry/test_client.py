@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import json
+from collections.abc import Callable
+
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from converter.oci import Descriptor, Digest, ImageIndex, ImageManifest, InvalidManifestError, media_types
-from registry_hook.registry import DigestMismatchError, NotFoundError, ProtocolError, RefusedError
+from converter.oci import (
+    Descriptor,
+    Digest,
+    ImageIndex,
+    ImageManifest,
+    InvalidManifestError,
+    OciError,
+    media_types,
+)
+from registry_hook.registry import (
+    Credential,
+    DigestMismatchError,
+    NotFoundError,
+    ProtocolError,
+    RefusedError,
+    RegistryClient,
+    RegistryError,
+)
 from tests.registry_hook.registry.fake import (
     FakeRegistry,
     Handler,
@@ -257,3 +280,72 @@ def test_a_page_that_is_no_index_is_no_list_of_referrers() -> None:
     _, handle = answers(httpx.Response(200, headers={"Content-Type": "text/html"}, content=b"{}"))
     with client_of(handle) as client, pytest.raises(ProtocolError):
         client.referrers("app", DIGEST)
+
+
+HEADERS = st.fixed_dictionaries(
+    {},
+    optional={
+        name: st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40)
+        for name in ("Content-Length", "Content-Range", "Link", "Location", "WWW-Authenticate", "Range")
+    }
+    | {
+        "Content-Type": st.sampled_from([*media_types.ACCEPT_MANIFESTS, "text/html", ""]),
+        "Docker-Content-Digest": st.sampled_from([str(DIGEST), "sha256:", "x"]),
+    },
+)
+BODIES = st.one_of(
+    st.binary(max_size=60),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["errors", "code", "tags", "repositories", "manifests", "schemaVersion", "config",
+                     "layers", "mediaType", "digest", "size", "subject", "annotations", "platform", "urls"]
+                ),
+                inner,
+                max_size=4,
+            )
+        ),
+        max_leaves=12,
+    ).map(lambda value: json.dumps(value).encode()),
+)  # fmt: skip
+STATUSES = st.sampled_from(
+    [100, 200, 201, 202, 204, 206, 301, 307, 400, 401, 403, 404, 416, 429, 500, 503, 599]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_garbage_gives_our_errors_and_no_others(data: st.DataObject) -> None:
+    def handle(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(
+            data.draw(STATUSES), headers=data.draw(HEADERS), stream=httpx.ByteStream(data.draw(BODIES))
+        )
+
+    def read(client: RegistryClient) -> None:
+        with client.open_blob("app", blob(b"content")) as stream:
+            stream.read()
+
+    calls: list[Callable[[RegistryClient], object]] = [
+        lambda client: client.resolve("app", "v1"),
+        lambda client: client.manifest("app", "v1"),
+        lambda client: client.put_manifest("app", "v1", IMAGE, media_types.OCI_MANIFEST),
+        lambda client: client.delete_manifest("app", DIGEST),
+        lambda client: client.blob_size("app", DIGEST),
+        lambda client: client.put_blob("app", blob(b"content"), b"content"),
+        lambda client: list(itertools.islice(client.repositories(), 100)),
+        lambda client: client.tags("app"),
+        lambda client: client.referrers("app", DIGEST),
+        read,
+    ]
+    with client_of(handle, NoisyCredentials()) as client, contextlib.suppress(RegistryError, OciError):
+        data.draw(st.sampled_from(calls))(client)
+
+
+class NoisyCredentials:
+    """Has a password for everybody."""
+
+    def credential(self, host: str, *, fresh: bool = False) -> Credential | None:
+        return Credential("user", "secret")

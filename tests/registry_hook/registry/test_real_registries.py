@@ -29,8 +29,8 @@ from registry_hook.registry import (
     update_fallback_index,
 )
 from registry_hook.registry.artifacts import pull_artifact, push_artifact
-from tests.peers.registries import BasicUser, Registry, RegistryKind, RegistryOptions, TlsFiles, TokenAuth
-from tests.registry_hook.registry.certificates import server_certificate
+from tests.peers.certificates import CertificateAuthority
+from tests.peers.registries import BasicUser, Registry, RegistryKind, RegistryOptions, TokenAuth
 from tests.registry_hook.registry.cutting_proxy import CuttingProxy
 from tests.registry_hook.registry.fake import blob, image_bytes, index_bytes
 from tests.registry_hook.registry.token_server import ISSUER, SERVICE, TokenServer
@@ -307,17 +307,16 @@ def test_short_lived_tokens_are_renewed(start_registry: StartRegistry, tmp_path:
 def test_tls_with_an_authority_of_our_own(
     kind: RegistryKind, start_registry: StartRegistry, tmp_path: Path
 ) -> None:
-    files = server_certificate(tmp_path)
-    tls = TlsFiles(files.certificate, files.key)
-    registry = start_registry(kind, RegistryOptions(tls=tls))
-    with RegistryClient(RegistryEndpoint(registry.url, ca_file=files.authority)) as client:
+    authority = CertificateAuthority(tmp_path)
+    registry = start_registry(kind, RegistryOptions(tls=authority.issue()))
+    with RegistryClient(RegistryEndpoint(registry.url, ca_file=authority.certificate)) as client:
         push_image(client, "app", "v1")
         assert client.tags("app") == ["v1"]
     with RegistryClient(RegistryEndpoint(registry.url)) as client, pytest.raises(UntrustedCertificateError):
         client.tags("app")
-    named = registry.url.replace("127.0.0.1", "localhost")  # the certificate is for the address only
+    other_name = registry.url.replace("127.0.0.1", "127.1")  # the same address, but not in the certificate
     with (
-        RegistryClient(RegistryEndpoint(named, ca_file=files.authority)) as client,
+        RegistryClient(RegistryEndpoint(other_name, ca_file=authority.certificate)) as client,
         pytest.raises(UntrustedCertificateError),
     ):
         client.tags("app")

@@ -355,8 +355,8 @@ def test_a_deleted_referrer_does_not_end_signing(published: Published) -> None:
             client.put_blob(REPOSITORY, blob.descriptor, blob.content)
         client.put_manifest(REPOSITORY, artifact.tag, artifact.manifest.raw, artifact.manifest.media_type)
 
+    raw = merge_referrers(existing, again.entries)
     with pytest.raises(RefusedError, match="MANIFEST_BLOB_UNKNOWN"):
-        raw = merge_referrers(existing, again.entries)
         client.put_manifest(REPOSITORY, signed.fallback_tag, raw, media_types.OCI_INDEX)
     raw = merge_referrers(existing, again.entries, gone={str(lost.digest)})
     client.put_manifest(REPOSITORY, signed.fallback_tag, raw, media_types.OCI_INDEX)

@@ -62,12 +62,8 @@ class DirectoryStore:
             raise CorruptBlobError(f"{self._path(digest)} is not an ordinary file: remove it")
         return found.st_size
 
-    def path(self, digest: Digest) -> Path | None:
-        """See `BlobReader.path`."""
-        return None if self.size(digest) is None else self._path(digest)
-
     def open_file(self, digest: Digest) -> FileIO:
-        """The blob as an open file that the caller closes: as `path`, but it cannot vanish any more.
+        """The blob as an open file that the caller closes, for sendfile; it cannot vanish any more.
 
         Raises:
             BlobNotFoundError: not stored.

@@ -27,6 +27,7 @@ class BlobReader(Protocol):
         """The blob's length in bytes, or None if it is not stored.
 
         Raises:
+            CorruptBlobError: what is stored in its place cannot be a blob.
             StoreUnavailableError: it cannot be told now.
             StoreConfigurationError: the store refuses to tell.
         """
@@ -51,14 +52,6 @@ class BlobReader(Protocol):
             BlobRangeError: the range is not inside the blob.
             StoreUnavailableError: the store failed, possibly after some pieces.
             StoreConfigurationError: the store refuses to be read.
-        """
-        ...
-
-    def path(self, digest: Digest) -> Path | None:
-        """A local file that holds the blob and nothing else, for sendfile; None where there is none.
-
-        Raises:
-            StoreUnavailableError: it cannot be told now.
         """
         ...
 

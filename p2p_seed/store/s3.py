@@ -64,10 +64,6 @@ class S3Store:
                 return None
             return answer["ContentLength"]
 
-    def path(self, digest: Digest) -> Path | None:  # noqa: ARG002  there is never one
-        """See `BlobReader.path`: S3 has no local files."""
-        return None
-
     def read(self, digest: Digest, start: int = 0, length: int | None = None) -> Generator[bytes, None, None]:
         """See `BlobReader.read`."""
         with translated(f"read {digest} from {self._name}"):

@@ -107,7 +107,6 @@ def test_an_abandoned_read_harms_nothing(backend: Backend, tmp_path: Path) -> No
 @pytest.mark.parametrize(("start", "length"), [(0, None), (0, 0), (5, 10)])
 def test_a_missing_blob(backend: Backend, start: int, length: int | None) -> None:
     assert backend.store.size(MISSING) is None
-    assert backend.store.path(MISSING) is None
     assert list(backend.store.digests()) == []
     backend.store.delete(MISSING)
     with pytest.raises(BlobNotFoundError):

@@ -283,9 +283,6 @@ class SlowStore:
         finally:
             self.open_reads -= 1
 
-    def path(self, digest: Digest) -> Path | None:
-        return None
-
     def digests(self) -> Iterator[Digest]:
         return iter([DIGEST])
 

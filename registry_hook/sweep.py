@@ -118,7 +118,8 @@ def _ask(services: Services, repository: str, tag: str, digest: Digest) -> bool:
     wanted = PublicationRequest(repository, tag, None, services.now_s())
 
     def numbered(number: int) -> JobRequest:
-        return wanted.job(f"{SWEEP}-{name}-{number}")
+        # With dots, which the name of an event's job never has: a sender must not take a name of ours.
+        return wanted.job(f"{SWEEP}.{name}.{number}")
 
     runs = previous_runs(services, numbered)
     if runs and runs[-1].state.active:

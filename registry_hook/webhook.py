@@ -84,7 +84,9 @@ class Webhook:
         """Asks for a sweep when a registry process is new: its predecessor's queue is lost."""
         if instance is None or self._known.has(instance.instance_id):
             return
-        self._jobs.enqueue(SweepRequest("a registry process is new").job(_name(instance.instance_id)))
+        self._jobs.enqueue(
+            SweepRequest("a registry process is new").job(f"instance-{_name(instance.instance_id)}")
+        )
         self._known.add(instance.instance_id)
 
 

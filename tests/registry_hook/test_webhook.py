@@ -18,7 +18,7 @@ from tests.registry_hook.test_notification import DIGEST, HEX, V1, V2, event
 
 TOKEN = "correct horse"
 EVENT_ID = "01a209d8-b813-7244-9180-c884967949b2"
-SWEEP_ID = "sweep-01a209d8-4cd3-767c-8e9b-4f1f0fd813c9"
+SWEEP_ID = "sweep-instance-01a209d8-4cd3-767c-8e9b-4f1f0fd813c9"
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_a_known_registry_process_asks_for_no_second_sweep(client: FlaskClient, 
         post(client, envelope(event(id=f"e{number}")))
     post(client, envelope(event(id="x", source={"addr": "vm:5000", "instanceID": "another"})))
     sweeps = [job_id for job_id in jobs.jobs if job_id.startswith("sweep-")]
-    assert sweeps == [SWEEP_ID, "sweep-another"]
+    assert sweeps == [SWEEP_ID, "sweep-instance-another"]
 
 
 def test_only_the_newest_set_aside_bodies_are_kept(tmp_path: Path) -> None:

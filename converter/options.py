@@ -55,10 +55,9 @@ class ConvertOptions:
         """Short text of everything but the source that decides the output bytes: part of a job's key.
 
         The versions of zstd and zlib are part of it: another one may compress to other bytes. That holds for
-        every compressor, because bootstraps are always compressed.
+        every compressor, and for the level too, because bootstraps are always compressed.
         """
         zstd = ".".join(map(str, zstandard.ZSTD_VERSION))
-        codec = f"zstd{self.level}" if self.compressor == "zstd" else "none"
         layout = "-kernel" if self.kernel_mountable else ""
         libraries = f"zstd{zstd}-zlib{zlib.ZLIB_RUNTIME_VERSION}"
-        return f"v{ENCODER_VERSION}-rafs6-{codec}-{self.chunk_size}{layout}-{libraries}"
+        return f"v{ENCODER_VERSION}-rafs6-{self.compressor}-{self.level}-{self.chunk_size}{layout}-{libraries}"

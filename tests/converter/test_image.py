@@ -330,6 +330,7 @@ def test_the_fingerprint_tells_what_changes_bytes() -> None:
         ConvertOptions(level=4),
         ConvertOptions(chunk_size=4096),
         ConvertOptions(compressor="none"),
+        ConvertOptions(compressor="none", level=4),
         ConvertOptions(compressor="none", kernel_mountable=True),
     ]
     assert len({chosen.fingerprint() for chosen in options}) == len(options)

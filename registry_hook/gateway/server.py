@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import logging
 import resource
 import signal
 import socket
@@ -138,6 +139,7 @@ async def _listen(
     server = web.Server(
         handler,
         access_log=None,
+        logger=_http_log(),
         keepalive_timeout=_KEEPALIVE_S,
         max_field_size=_HEADER_BYTES,
         max_line_size=_HEADER_BYTES,
@@ -146,6 +148,21 @@ async def _listen(
     await runner.setup()
     await web.SockSite(runner, _bound_socket(settings, host, port), backlog=_BACKLOG).start()
     return runner
+
+
+def _http_log() -> logging.Logger:
+    """Where aiohttp reports requests that are not HTTP."""
+    log = logging.getLogger("gateway.http")
+    log.addFilter(_without_the_request)
+    return log
+
+
+def _without_the_request(record: logging.LogRecord) -> bool:
+    # The exception quotes the line that is wrong, and that may be the one with the token.
+    if record.exc_info and record.exc_info[0]:
+        record.msg = f"{record.msg}: {record.exc_info[0].__name__}"
+    record.exc_info = None
+    return True
 
 
 def _bound_socket(settings: GatewaySettings, host: str, port: int) -> socket.socket:

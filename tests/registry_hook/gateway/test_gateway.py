@@ -233,6 +233,22 @@ def test_secrets_are_ignored_and_not_logged(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "header", [b"Authorization: secret\0", b"Authorization : secret", b"A: " + b"secret" * 20_000]
+)
+def test_a_request_that_is_not_http_is_not_logged_either(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, header: bytes
+) -> None:
+    root, [digest] = stored(tmp_path, b"content")
+    with running([directory_source(root)]) as url:
+        with dialled(url) as link:
+            link.sendall(f"GET {blob_path(digest)} HTTP/1.1\r\n".encode() + header + b"\r\n\r\n")
+            assert b" 400 " in link.recv(100)
+        assert ask(url, blob_path(digest)).body == b"content"
+    assert "Error handling request from 127.0.0.1" in caplog.text
+    assert "secret" not in caplog.text
+
+
 def test_no_access_log_when_switched_off(tmp_path: Path) -> None:
     root, [digest] = stored(tmp_path, b"content")
     settings = replace(SETTINGS, access_log=False)

@@ -13,10 +13,10 @@
     ├── ConfigurationError               the operator has to change a file or a setting
     │   ├── CredentialsError             docker config or credential helper unusable
     │   └── UntrustedCertificateError    TLS certificate not signed by a known authority
+    ├── ProtocolError                    an answer that the distribution specification does not allow
     └── ContentError                     what came is not what was asked for: alert, never retry blindly
         ├── DigestMismatchError
-        ├── SizeMismatchError
-        └── ProtocolError                an answer that the distribution specification does not allow
+        └── SizeMismatchError
 """
 
 from __future__ import annotations
@@ -113,5 +113,5 @@ class SizeMismatchError(ContentError):
         self.actual = actual
 
 
-class ProtocolError(ContentError):
+class ProtocolError(RegistryError):
     """An answer that the distribution specification does not allow."""

@@ -17,7 +17,7 @@ import httpx
 from registry_hook.registry.auth import Authorizer, Scopes
 from registry_hook.registry.credentials import CredentialSource
 from registry_hook.registry.endpoint import RegistryEndpoint
-from registry_hook.registry.errors import ProtocolError
+from registry_hook.registry.errors import ConfigurationError, ProtocolError
 from registry_hook.registry.responses import raise_for_status, read_bounded, shown, translated
 from registry_hook.registry.retry import REPEATABLE, RetryPolicy, RetryTransport
 
@@ -192,7 +192,7 @@ class Session:
             raise ProtocolError(f"{shown(url)}: redirect to {shown(target)}")
         downgrade = url.scheme == "https" and target.scheme == "http"
         if downgrade and not self._endpoint.plain_http_redirects:
-            raise ProtocolError(
+            raise ConfigurationError(
                 f"{shown(url)} redirects to plain HTTP ({shown(target)}): give the target TLS, or allow it "
                 "by the registry's plain_http_redirects setting"
             )

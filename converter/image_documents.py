@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from converter.bootstrap_layer import FS_VERSION
-from converter.errors import InvalidImageError
+from converter.errors import InvalidImageError, LimitExceededError
 from converter.oci import Descriptor, Digest, ImageManifest, encode_json, media_types, parse_manifest
+from converter.oci.errors import InvalidManifestError
 
 _HISTORY_ENTRY: Final = {"created_by": "Nydus Converter", "comment": "Nydus Bootstrap Layer"}
 
@@ -47,7 +48,7 @@ def convert_config(source: Mapping[str, Any], diff_ids: Sequence[Digest]) -> byt
         diff_ids: of all layers, the bootstrap layer last.
 
     Raises:
-        InvalidImageError: the source has text that is not Unicode.
+        InvalidImageError: the source has text that is not Unicode, or a number like NaN or 1e999.
     """
     rootfs = source["rootfs"] | {"diff_ids": [str(diff_id) for diff_id in diff_ids]}
     history = [*(source.get("history") or []), _HISTORY_ENTRY]
@@ -55,6 +56,8 @@ def convert_config(source: Mapping[str, Any], diff_ids: Sequence[Digest]) -> byt
         return encode_json({**source, "rootfs": rootfs, "history": history})
     except UnicodeEncodeError as error:
         raise InvalidImageError(f"the image config has text that is not Unicode: {error}") from error
+    except ValueError as error:
+        raise InvalidImageError(f"the image config has a number that JSON does not have: {error}") from error
 
 
 def convert_manifest(
@@ -69,6 +72,10 @@ def convert_manifest(
         config: config of the converted image.
         layers: all layers, the bootstrap layer last.
         subject: what to refer to, usually the source.
+
+    Raises:
+        InvalidImageError: the source has annotations that are not Unicode.
+        LimitExceededError: the manifest is larger than registries take.
     """
     document: dict[str, Any] = {
         "schemaVersion": 2,
@@ -84,7 +91,12 @@ def convert_manifest(
         media_types.ANNOTATION_SOURCE_DIGEST: str(source.digest),
         media_types.ANNOTATION_NYDUS_FS_VERSION: FS_VERSION,
     }
-    manifest = parse_manifest(encode_json(document))
+    try:
+        manifest = parse_manifest(encode_json(document))
+    except UnicodeEncodeError as error:
+        raise InvalidImageError(f"{source.digest} has annotations that are not Unicode: {error}") from error
+    except InvalidManifestError as error:
+        raise LimitExceededError(f"the converted image cannot be described: {error}") from error
     if not isinstance(manifest, ImageManifest):
         raise AssertionError("what was written as an image manifest was read as something else")
     return manifest

@@ -60,8 +60,13 @@ Manifest: TypeAlias = ImageManifest | ImageIndex
 
 
 def encode_json(value: Mapping[str, Any]) -> bytes:
-    """Serialises a manifest or config of our own: compact UTF-8, keys in the order given."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    """Serialises a manifest or config of our own: compact UTF-8, keys in the order given.
+
+    Raises:
+        UnicodeEncodeError: text with a lone surrogate.
+        ValueError: a number that JSON does not have: NaN or infinity.
+    """
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def parse_manifest(raw: bytes, media_type: str | None = None) -> Manifest:

@@ -16,9 +16,10 @@ import pytest
 
 from converter.blob import BlobReader
 from converter.chunk_manifest.chunk_list_reader import ChunkListReader
-from converter.errors import InvalidImageError, InvalidLayerError, UnsupportedImageError
+from converter.errors import InvalidImageError, InvalidLayerError, LimitExceededError, UnsupportedImageError
 from converter.image import ConvertedImage, convert_image
 from converter.oci import Descriptor, Digest, ImageManifest, encode_json, media_types, parse_manifest
+from converter.oci.manifest import MAX_MANIFEST_BYTES
 from converter.options import ConvertOptions
 from converter.progress import Progress
 from converter.rafs.layout import Compressor
@@ -248,6 +249,31 @@ def test_a_config_with_text_that_is_not_unicode(tmp_path: Path) -> None:
     config = json.dumps(json.loads(image.config) | {"author": "\ud800"}).encode()
     with pytest.raises(InvalidImageError, match="not Unicode"):
         convert(with_config(image, config), tmp_path)
+
+
+@pytest.mark.parametrize("number", [b"NaN", b"-Infinity", b"1e999"])
+def test_a_config_with_numbers_that_json_does_not_have(number: bytes, tmp_path: Path) -> None:
+    """Python reads them, and writes words that no other reader takes."""
+    image = three_layers()
+    config = image.config.removesuffix(b"}") + b',"x":' + number + b"}"
+    with pytest.raises(InvalidImageError, match="number"):
+        convert(with_config(image, config), tmp_path)
+
+
+def test_annotations_that_are_not_unicode(tmp_path: Path) -> None:
+    image = three_layers()
+    document = json.loads(image.manifest.raw) | {"annotations": {"a": "\ud800"}}
+    manifest = parse_manifest(json.dumps(document).encode())
+    assert isinstance(manifest, ImageManifest)
+    with pytest.raises(InvalidImageError, match="not Unicode"):
+        convert(replace(image, manifest=manifest), tmp_path)
+
+
+def test_a_manifest_that_grows_over_the_limit_of_registries(tmp_path: Path) -> None:
+    image = three_layers()
+    room = MAX_MANIFEST_BYTES - len(with_manifest(image, annotations={"a": ""}).manifest.raw)
+    with pytest.raises(LimitExceededError, match="over the limit"):
+        convert(with_manifest(image, annotations={"a": "a" * room}), tmp_path)
 
 
 def test_another_config_than_the_manifest_names(tmp_path: Path) -> None:

@@ -16,12 +16,12 @@ def normalise(path: bytes) -> bytes:
         The components joined by `/`; nothing for the root.
 
     Raises:
-        InvalidLayerError: an absolute path, a `..` component, or a NUL.
+        InvalidLayerError: an absolute path other than that of the root itself, a `..` component, or a NUL.
         LimitExceededError: a path longer than any engine can create.
     """
-    if path.startswith(b"/"):
-        raise InvalidLayerError(f"the tar has the absolute path {show(path)}; paths must be relative")
     parts = [part for part in path.split(b"/") if part not in (b"", b".")]
+    if parts and path.startswith(b"/"):
+        raise InvalidLayerError(f"the tar has the absolute path {show(path)}; paths must be relative")
     if b".." in parts:
         raise InvalidLayerError(f"the tar has the path {show(path)}; '..' could lead out of the image")
     clean = b"/".join(parts)

@@ -53,6 +53,7 @@ def test_paths_are_normalised() -> None:
     [
         file("/etc/passwd"),
         file("//x"),
+        directory("/.."),
         file("../x"),
         file("a/../../x"),
         file("a/../x"),
@@ -233,8 +234,10 @@ def test_what_aufs_and_estargz_kept_for_themselves_is_no_file() -> None:
     assert not tree.whiteouts
 
 
-def test_the_root_takes_only_its_time_from_the_tar() -> None:
-    root = directory("./", 0o700, uid=5, gid=6, mtime=1000, xattrs={b"user.a": b"1"})
+@pytest.mark.parametrize("name", ["./", ".", "/", "/./"])
+def test_the_root_takes_only_its_time_from_the_tar(name: str) -> None:
+    """Kaniko calls it `/`, in every layer."""
+    root = directory(name, 0o700, uid=5, gid=6, mtime=1000, xattrs={b"user.a": b"1"})
     tree = build(root, made.Entry(b".wh..wh..opq"), file("a"))
     assert (tree.mode[0], tree.uid[0], tree.gid[0], tree.mtime_s[0]) == (stat.S_IFDIR | 0o755, 0, 0, 1000)
     assert tree.explicit[0] == 1

@@ -49,7 +49,6 @@ REFUSED: dict[str, str] = {
     "path-absolute": _LEAVES,
     "path-absolute-directory": _LEAVES,
     "path-absolute-hardlink-target": _LEAVES,
-    "root-listed-by-slash": _LEAVES,
     "path-dotdot": _LEAVES,
     "path-dotdot-deep": _LEAVES,
     "path-dotdot-alone": _LEAVES,

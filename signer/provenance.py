@@ -10,7 +10,7 @@ from typing import Any, Final
 from converter.chunk_manifest import BUILD_TYPE, ChunkManifestError, SourceImage, format_time
 from converter.chunk_manifest.fields import Fields, digest_set
 from converter.oci import Descriptor, Digest
-from signer.errors import MalformedError
+from signer.errors import InvalidRequestError, MalformedError
 from signer.statements import Statement
 
 PREDICATE_PROVENANCE: Final = "https://slsa.dev/provenance/v1"
@@ -54,7 +54,14 @@ def provenance_statement(
         source: what was converted.
         build: the run.
         byproducts: chunk lists.
+
+    Raises:
+        InvalidRequestError: a time of the build has no time zone.
     """
+    try:
+        started, finished = format_time(build.started_on), format_time(build.finished_on)
+    except ValueError as error:
+        raise InvalidRequestError(f"the build of {digest} cannot be stated: {error}") from error
     seen_as = f"{source.repository}:{source.tag}" if source.tag else f"{source.repository}@{source.digest}"
     predicate = {
         "buildDefinition": {
@@ -67,8 +74,8 @@ def provenance_statement(
             "builder": {"id": build.builder_id, "version": dict(build.versions)},
             "metadata": {
                 "invocationId": build.invocation_id,
-                "startedOn": format_time(build.started_on),
-                "finishedOn": format_time(build.finished_on),
+                "startedOn": started,
+                "finishedOn": finished,
             },
             "byproducts": [
                 {"name": "chunklist", "digest": digest_set(item.digest), "mediaType": item.media_type}

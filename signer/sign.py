@@ -14,7 +14,6 @@ from converter.chunk_manifest import (
     BlobChunks,
     Bootstrap,
     ChunkManifest,
-    ChunkManifestError,
     SourceImage,
     TargetImage,
     format_time,
@@ -115,7 +114,7 @@ def sign_image(request: SigningRequest, signer: Signer) -> SignedArtifacts:
             format_time(request.issued_at),
         )  # fmt: skip
         chunks.check_image(manifest)
-    except (ChunkManifestError, ValueError) as error:
+    except ValueError as error:  # a ChunkManifestError is one too
         raise InvalidRequestError(f"{manifest.digest} cannot be signed: {error}") from error
     distinct = {
         blob.digest: (blob, content) for blob, content in request.blobs

@@ -125,8 +125,13 @@ def test_what_does_not_fit_together_is_not_signed(blobs: object, reason: str) ->
 
 
 def test_times_without_a_zone_are_not_signed() -> None:
+    naive = IMAGE.request.issued_at.replace(tzinfo=None)
     with pytest.raises(InvalidRequestError, match="time zone"):
-        sign_image(replace(IMAGE.request, issued_at=IMAGE.request.issued_at.replace(tzinfo=None)), KEY)
+        sign_image(replace(IMAGE.request, issued_at=naive), KEY)
+    for field in ("started_on", "finished_on"):
+        build = replace(IMAGE.request.build, **{field: naive})  # type: ignore[arg-type]  # both are times
+        with pytest.raises(InvalidRequestError, match="time zone"):
+            sign_image(replace(IMAGE.request, build=build), KEY)
 
 
 def test_simple_signature() -> None:

@@ -26,7 +26,8 @@ class GatewaySettings:
             nothing about the client, so without this every blob is refused with 403.
         metrics_host: address of the listener for `/metrics`.
         metrics_port: its port; None does without metrics.
-        max_responses: answers under way at once; further requests wait.
+        max_responses: answers under way at once; further requests wait. From S3, each holds up to 2 MiB of
+            memory while its client is slow: one piece being sent, one read ahead.
         stream_threads: reads from one S3 store at once; further ones wait.
         drain_timeout_s: how long running answers may take after SIGTERM.
         stall_timeout_s: a client that takes no data for this long is cut off.

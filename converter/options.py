@@ -60,4 +60,6 @@ class ConvertOptions:
         zstd = ".".join(map(str, zstandard.ZSTD_VERSION))
         layout = "-kernel" if self.kernel_mountable else ""
         libraries = f"zstd{zstd}-zlib{zlib.ZLIB_RUNTIME_VERSION}"
-        return f"v{ENCODER_VERSION}-rafs6-{self.compressor}-{self.level}-{self.chunk_size}{layout}-{libraries}"
+        return (
+            f"v{ENCODER_VERSION}-rafs6-{self.compressor}-{self.level}-{self.chunk_size}{layout}-{libraries}"
+        )

@@ -11,7 +11,7 @@ from typing import BinaryIO, Final
 from converter.blob import LayerBlob
 from converter.bootstrap_layer import ConvertedBootstrap, write_bootstrap_layer
 from converter.classify import Kind, classify
-from converter.errors import InvalidImageError, InvalidLayerError, UnsupportedImageError
+from converter.errors import InvalidImageError, InvalidLayerError, LimitExceededError, UnsupportedImageError
 from converter.image_blob import ConvertedBlob, write_chunk_list
 from converter.image_documents import convert_config, convert_manifest, parse_config
 from converter.layer import LayerStats, convert_layer
@@ -141,8 +141,8 @@ class _Work:
             blob = converted.blob
             self._layer_blobs.setdefault(blob.digest, blob)
             merge_layer(self._tree, converted.tree, list(self._layer_blobs).index(blob.digest))
-        except InvalidLayerError as error:
-            raise InvalidLayerError(f"{stage} ({layer.digest}): {error}") from error
+        except (InvalidLayerError, LimitExceededError) as error:
+            raise type(error)(f"{stage} ({layer.digest}): {error}") from error
         self.blobs.append(write_chunk_list(blob))
         self.stats.append(converted.stats)
 

@@ -19,22 +19,17 @@ from converter.blob.layer_blob import LayerBlob
 from converter.blob.spool_file import SpoolFile
 from converter.blob.writer import BlobWriter
 from converter.decompress import decompress
-from converter.errors import LimitExceededError
 from converter.layer_tree import LayerTree
+from converter.limits import check_chunk_refs
 from converter.oci import Digest
 from converter.options import ConvertOptions
 from converter.progress import Progress
-from converter.rafs.layout import MAX_CHUNK_INDEX
 from converter.read_ahead import ReadAhead
 from converter.tar import ByteSource, Entry, TarReader
-from converter.tar.paths import show
 from converter.tree import FileTree
 
 STAGE: Final = "layer"
 _PROGRESS_INTERVAL_S: Final = 0.2
-# Chunk references of all files together, so that a sparse file of exabytes, which costs a header in the tar,
-# does not fill the memory: 16 TiB of files at the usual chunk size.
-MAX_CHUNK_REFS: Final = MAX_CHUNK_INDEX + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +144,7 @@ class _TarLoader:
     def _store(self, inode: int, entry: Entry, reader: TarReader) -> None:
         chunks, refs = self._chunks, self.tree.chunk_refs
         first = len(refs)
-        if entry.size > (MAX_CHUNK_REFS - first) * len(chunks.zeros):
-            raise LimitExceededError(
-                f"{show(entry.path)} of {entry.size} bytes brings the layer over {MAX_CHUNK_REFS} chunks"
-            )
+        check_chunk_refs(first + -(-entry.size // len(chunks.zeros)))
         refs.extend(map(chunks.add, reader.content(chunks.zeros)))
         self.tree.set_chunks(inode, first, len(refs) - first)
         self.file_size += entry.size

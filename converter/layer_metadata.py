@@ -5,13 +5,11 @@ from __future__ import annotations
 import stat
 from typing import Final
 
-from converter.errors import InvalidLayerError, LimitExceededError
+from converter.errors import InvalidLayerError
 from converter.tar import Entry
 from converter.tar.paths import show
 from converter.tree import device_number
 
-MAX_XATTR_NAME: Final = 255
-MAX_XATTR_VALUE: Final = 65535
 _NO_OWNER: Final = (1 << 32) - 1  # chown(2) takes it for "leave as it is"
 _MAX_TIME: Final = divmod((1 << 63) - 1, 10**9)  # 63 bits of nanoseconds, in the year 2262
 _ACL_ACCESS: Final = b"system.posix_acl_access"
@@ -49,24 +47,14 @@ def device(path: bytes, entry: Entry) -> int:
         raise InvalidLayerError(f"{show(path)}: {error}") from error
 
 
-def settable_xattrs(path: bytes, xattrs: tuple[tuple[bytes, bytes], ...], kind: int) -> dict[bytes, bytes]:
+def settable_xattrs(xattrs: tuple[tuple[bytes, bytes], ...], kind: int) -> dict[bytes, bytes]:
     """The extended attributes without those that engines leave out, or that the kernel does not let them set.
 
     Args:
-        path: of the entry.
-        xattrs: all of its attributes.
+        xattrs: all attributes of an entry.
         kind: its file type, as in st_mode.
-
-    Raises:
-        LimitExceededError: a name or value that is too long for a file system.
     """
-    found = {name: value for name, value in xattrs if _is_settable(name, kind)}
-    for name, value in found.items():
-        if len(name) > MAX_XATTR_NAME or len(value) > MAX_XATTR_VALUE or name.endswith(b"."):
-            raise LimitExceededError(
-                f"{show(path)}: the attribute {show(name)} with {len(value)} bytes does not fit into RAFS"
-            )
-    return found
+    return {name: value for name, value in xattrs if _is_settable(name, kind)}
 
 
 def _is_settable(name: bytes, kind: int) -> bool:

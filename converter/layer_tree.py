@@ -28,7 +28,9 @@ from typing import Final
 
 from converter import layer_metadata as metadata
 from converter.errors import InvalidLayerError, LimitExceededError
+from converter.limits import DIRECTORY_BYTES, ENTRY_BYTES, XATTR_BYTES, count_memory
 from converter.rafs.layout import MAX_NAME_LENGTH
+from converter.rafs.xattrs import encode_xattrs
 from converter.tar import Entry, EntryType
 from converter.tar.paths import MAX_PATH_LENGTH, normalise, show
 from converter.tree import FileTree, LowerLink
@@ -65,8 +67,12 @@ class LayerTree:
 
         Raises:
             InvalidLayerError: the entry cannot be unpacked.
-            LimitExceededError: a name or path is too long.
+            LimitExceededError: a name or path is too long, or the layer has too much of all.
         """
+        size = len(entry.path) + len(entry.linkname)
+        count_memory(
+            self.tree, size + (DIRECTORY_BYTES if entry.type is EntryType.DIRECTORY else ENTRY_BYTES)
+        )
         path = normalise(entry.path)
         parent, _, name = path.rpartition(b"/")
         if not parent and (not name or name in _ESTARGZ):
@@ -200,6 +206,7 @@ class LayerTree:
                 raise LimitExceededError(f"{show(path)}: a name has over {MAX_NAME_LENGTH} bytes")
             if self._lower_links:
                 self._lower_links.pop((directory, name), None)
+            count_memory(self.tree, DIRECTORY_BYTES)
             inode = self.tree.add_inode(mode=stat.S_IFDIR | 0o755, explicit=False)
             self.tree.link(directory, name, inode)
             directory = inode
@@ -248,7 +255,14 @@ class LayerTree:
 
     def _add_xattrs(self, inode: int, path: bytes, entry: Entry) -> None:
         """Adds an entry's attributes to those an inode has."""
-        added = metadata.settable_xattrs(path, entry.xattrs, stat.S_IFMT(self.tree.mode[inode]))
-        if added:
-            merged = dict(self.tree.xattrs.get(inode, ())) | added
-            self.tree.xattrs[inode] = tuple(sorted(merged.items()))
+        tree = self.tree
+        added = metadata.settable_xattrs(entry.xattrs, stat.S_IFMT(tree.mode[inode]))
+        if not added:
+            return
+        count_memory(tree, sum(XATTR_BYTES + 3 * (len(name) + len(value)) for name, value in added.items()))
+        merged = tuple(sorted((dict(tree.xattrs.get(inode, ())) | added).items()))
+        try:
+            encode_xattrs(merged)
+        except LimitExceededError as error:
+            raise LimitExceededError(f"{show(path)}: {error}") from error
+        tree.xattrs[inode] = merged

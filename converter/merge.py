@@ -15,6 +15,7 @@ docs/containerd-unpacking.md):
 from __future__ import annotations
 
 from converter.errors import InvalidLayerError
+from converter.limits import check_chunk_refs, count_memory
 from converter.tree import FileTree, LowerLink
 
 
@@ -28,7 +29,10 @@ def merge_layer(image: FileTree, layer: FileTree, blob: int) -> None:
 
     Raises:
         InvalidLayerError: a hardlink to a lower layer whose target is not there.
+        LimitExceededError: the layers together are too large.
     """
+    check_chunk_refs(len(image.chunk_refs) + len(layer.chunk_refs))
+    count_memory(image, layer.memory_bytes)
     links = _resolve_lower_links(image, layer)
     base = image.absorb(layer, blob)
     merged_into: dict[int, int] = {}  # directories of the layer that were there before

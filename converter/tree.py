@@ -81,6 +81,7 @@ class FileTree:
         self.whiteouts: dict[int, set[bytes]] = {}
         self.opaque: set[int] = set()
         self.lower_links: list[LowerLink] = []
+        self.memory_bytes = 0  # as estimated by `limits.count_memory`
         self._children: dict[int, dict[bytes, int]] = {}
         self.add_inode(mode=IMPLICIT_DIRECTORY_MODE, explicit=False)
 

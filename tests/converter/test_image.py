@@ -301,6 +301,15 @@ def test_a_damaged_layer_is_named(tmp_path: Path) -> None:
         convert(replace(image, blobs=blobs), tmp_path)
 
 
+def test_a_layer_over_a_limit_is_named(tmp_path: Path) -> None:
+    layers = [encode_tar([file("a")]), encode_tar([file("n" * 256)])]
+    image = build_image(layers)
+    with pytest.raises(
+        LimitExceededError, match=rf"^layer 2/2 \({image.manifest.layers[1].digest}\): [^\n]+$"
+    ):
+        convert(image, tmp_path)
+
+
 class Recorder(Progress):
     """Remembers what it was told."""
 

@@ -7,9 +7,11 @@ stands what has to come of each rule.
 from __future__ import annotations
 
 import stat
+from collections.abc import Callable
 
 import pytest
 
+from converter import limits
 from converter.errors import ConvertError, InvalidLayerError, LimitExceededError
 from converter.layer_tree import LayerTree
 from converter.tar import ByteSource, TarReader
@@ -297,5 +299,39 @@ def test_only_attributes_that_can_be_set_are_kept() -> None:
 
 @pytest.mark.parametrize("xattr", [{b"user." + b"n" * 251: b""}, {b"user.a": bytes(65536)}, {b"user.": b"1"}])
 def test_attributes_are_bounded(xattr: dict[bytes, bytes]) -> None:
-    with pytest.raises(LimitExceededError, match="attribute"):
+    with pytest.raises(LimitExceededError, match=r"^'a': .*attribute"):
         build(file("a", xattrs=xattr))
+
+
+def test_attributes_may_end_with_a_dot() -> None:
+    assert build(file("a", xattrs={b"user.a.": b"1"})).xattrs[1] == ((b"user.a.", b"1"),)
+
+
+def test_attributes_that_a_file_collects_are_bounded() -> None:
+    """Many entries can give to one file."""
+    entries = [directory("d", xattrs={b"user.%d" % number: bytes(65000)}) for number in range(5)]
+    assert len(build(*entries[:4]).xattrs[1]) == 4
+    with pytest.raises(LimitExceededError, match=r"^'d': .*attributes"):
+        build(*entries)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        lambda n: directory(f"d{n}"),
+        lambda n: file(f"{n}/" + "d/" * 50 + "f"),
+        lambda n: file("same", mtime=n),
+        lambda n: file(f"f{n}", xattrs={b"user.a": b"%d" % n + bytes(5000)}),
+        lambda n: file("n" * 100 + f"/{n}" * 50 + "/f"),
+        lambda n: symlink(f"l{n}", "t" * 3000),
+        lambda n: hardlink(f"h{n}", "lower" * 100),
+        lambda n: whiteout(f"w{n}"),
+    ],
+)
+def test_what_is_remembered_of_files_is_bounded(
+    entry: Callable[[int], made.Entry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MAX_MEMORY_BYTES", 1 << 20)
+    assert len(build(*map(entry, range(10)))) <= 600
+    with pytest.raises(LimitExceededError, match="memory"):
+        build(*map(entry, range(3000)))

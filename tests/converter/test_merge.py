@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from converter.errors import InvalidLayerError
+from converter import limits
+from converter.errors import InvalidLayerError, LimitExceededError
 from converter.merge import merge_layer
 from converter.tree import FileTree, LowerLink
 from tests.converter.rafs.samples import TreeBuilder
@@ -247,3 +248,17 @@ def test_many_layers() -> None:
 
     tree = merged(*(layer(number) for number in range(300)))
     assert shown(tree) == {"/d": "d755", "/d/299": "0 of 299", "/shared": "3 of 299"}
+
+
+@pytest.mark.parametrize(("limit", "most"), [("MAX_MEMORY_BYTES", 2000), ("MAX_CHUNK_REFS", 3)])
+def test_what_layers_add_up_to_is_bounded(limit: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A manifest may name a small layer thousands of times."""
+
+    def layer(builder: TreeBuilder) -> None:
+        limits.count_memory(builder.tree, 600)
+        builder.file(b"f", b"content")
+
+    monkeypatch.setattr(limits, limit, most)
+    assert shown(merged(*[layer] * 3)) == {"/f": "7 of 2"}
+    with pytest.raises(LimitExceededError, match=str(most)):
+        merged(*[layer] * 4)

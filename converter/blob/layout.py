@@ -40,8 +40,6 @@ SECTION_HEADER_SIZE: Final = 512
 CHUNK_INFO_HEADER_SIZE: Final = 4096
 DIGEST_SIZE: Final = 32
 TOC_ENTRY_SIZE: Final = 128
-# Readers look for the table of contents in the last 4096 bytes (§2.6).
-MAX_TOC_ENTRIES: Final = (4096 - SECTION_HEADER_SIZE) // TOC_ENTRY_SIZE
 
 CHUNK_ALIGNMENT: Final = 4096  # in the uncompressed address space
 MAX_COMPRESSED_OFFSET: Final = (1 << 40) - 1

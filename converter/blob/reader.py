@@ -24,7 +24,6 @@ from converter.options import MAX_CHUNK_SIZE
 from converter.rafs.layout import Compressor, round_up
 
 MAX_BOOTSTRAP_SIZE: Final = 1 << 30  # uncompressed; a million files need a tenth of it
-_MAX_ENTRIES: Final = 5
 
 
 class BlobReader:
@@ -89,7 +88,7 @@ class BlobReader:
         count = next(
             (
                 count
-                for count in range(1, _MAX_ENTRIES + 1)
+                for count in range(1, len(layout.SECTIONS) + 1)
                 if header == section_header(layout.SECTION_TOC, count * TOC_ENTRY_SIZE)
             ),
             0,

@@ -34,11 +34,6 @@ def split_name(name: bytes) -> tuple[int, bytes] | None:
     return None
 
 
-def is_expressible(name: bytes) -> bool:
-    """Whether RAFS can hold an xattr of this full name."""
-    return split_name(name) is not None
-
-
 def encode_xattrs(xattrs: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Encodes the xattrs of one inode.
 

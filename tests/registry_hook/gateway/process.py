@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from p2p_seed.store import S3Access
 from registry_hook import logs
@@ -21,18 +24,23 @@ class GatewayProcess(Server):
 
     Args:
         directory: gets the log.
-        settings: everything but the port.
+        settings: everything but the ports.
     """
 
     def __init__(self, directory: Path, settings: GatewaySettings) -> None:
-        port = free_port()
-        values = asdict(settings) | {"port": port}
+        port, metrics_port = free_port(), free_port()
+        self._metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
+        values = asdict(settings) | {"port": port, "metrics_port": metrics_port}
         command = [sys.executable, "-m", "tests.registry_hook.gateway.process", json.dumps(values)]
         environ = {"PYTHONPATH": str(ROOT)}
         super().__init__(command, port, directory / "gateway.log", ready_path="/healthz", environ=environ)
 
     def requests(self) -> list[dict[str, Any]]:
-        """The access log."""
+        """The access log, once no answer is under way: an entry is written after its last byte."""
+        deadline = time.monotonic() + 30
+        while "dragonhook_gateway_answers_running 0.0" not in httpx.get(self._metrics_url).text.splitlines():
+            assert time.monotonic() < deadline, "an answer of the gateway does not end"
+            time.sleep(0.02)
         entries = [json.loads(line) for line in self.log_text().splitlines() if line.startswith("{")]
         return [entry for entry in entries if entry["event"] == "request"]
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -18,13 +19,15 @@ from converter.oci import Digest, ImageIndex, Manifest, OciError, media_types
 from registry_hook.jobs.model import JobRequest, JsonObject
 from registry_hook.notification import is_artifact_tag
 from registry_hook.publish import SUFFIX, converted_tag
-from registry_hook.registry.errors import ContentError, RefusedError
+from registry_hook.registry.errors import ContentError, ProtocolError, RefusedError
 from registry_hook.requests import IMAGE, INDEX, SWEEP, ConversionRequest, PublicationRequest
 from registry_hook.services import Services
 from registry_hook.stages.find import previous_runs
 from registry_hook.stages.outside import translated
 from registry_hook.stages.resolve import why_not
 
+# What concerns one repository or tag only: the others are looked at all the same.
+_UNREADABLE: Final = (ContentError, RefusedError, ProtocolError, OciError)
 _log = structlog.get_logger(__name__)
 
 
@@ -41,7 +44,7 @@ def sweep(services: Services) -> JsonObject:
 
     Returns:
         How many `repositories` and `tags` there are, how many publications were `asked` for, and how many
-        tags could not be read.
+        repositories and tags were `unreadable`.
 
     Raises:
         RetryLater: the registry or the job database is unavailable. Repeating asks for nothing twice.
@@ -71,7 +74,11 @@ def source_of(manifest: Manifest) -> Digest | None:
 
 def _lacking(services: Services, repository: str, tally: _Tally) -> Iterator[tuple[str, Digest]]:
     """The tags whose converted image is missing or made from something else, and what they mean."""
-    tags = set(services.registry.tags(repository))
+    try:
+        tags = set(services.registry.tags(repository))
+    except _UNREADABLE as error:
+        _skip(repository, None, error, tally)
+        return
     tally.tags += len(tags)
     published: dict[str, Digest | None] = {}
     for tag in sorted(tags):
@@ -90,14 +97,14 @@ def _lacking(services: Services, repository: str, tally: _Tally) -> Iterator[tup
                 continue
             if _convertible(services, repository, found.digest):
                 yield tag, found.digest
-        except (ContentError, RefusedError, OciError) as error:
+        except _UNREADABLE as error:
             _skip(repository, tag, error, tally)
 
 
 def _published_source(services: Services, repository: str, tag: str, tally: _Tally) -> Digest | None:
     try:
         return source_of(services.registry.manifest(repository, tag))
-    except (ContentError, RefusedError, OciError) as error:
+    except _UNREADABLE as error:
         _skip(repository, tag, error, tally)
         return None
 
@@ -128,6 +135,6 @@ def _ask(services: Services, repository: str, tag: str, digest: Digest) -> bool:
     return True
 
 
-def _skip(repository: str, tag: str, error: Exception, tally: _Tally) -> None:
-    _log.warning("tag cannot be read", repository=repository, tag=tag, error=str(error))
+def _skip(repository: str, tag: str | None, error: Exception, tally: _Tally) -> None:
+    _log.warning("repository or tag cannot be read", repository=repository, tag=tag, error=str(error))
     tally.unreadable += 1

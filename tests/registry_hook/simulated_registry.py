@@ -37,6 +37,7 @@ class SimulatedRegistry(httpx.BaseTransport):
     Args:
         before: called with method and path before each request is answered; may change the content or raise.
         down: answers nothing while it is set.
+        refused: paths that are answered with 403.
     """
 
     manifests: dict[tuple[str, str], Stored] = field(default_factory=dict)
@@ -46,6 +47,7 @@ class SimulatedRegistry(httpx.BaseTransport):
     log: list[tuple[str, str]] = field(default_factory=list)
     before: Callable[[str, str], None] = lambda method, path: None
     down: bool = False
+    refused: set[str] = field(default_factory=set)
 
     def client(self) -> RegistryClient:
         """The real client, speaking to this registry; it does not wait between attempts."""
@@ -70,6 +72,8 @@ class SimulatedRegistry(httpx.BaseTransport):
         self.before(request.method, path)
         if self.down:
             raise httpx.ConnectError("connection refused", request=request)
+        if path in self.refused:
+            return httpx.Response(403, stream=_json({"errors": [{"code": "DENIED"}]}))
         return self._answer(request, path)
 
     def _answer(self, request: httpx.Request, path: str) -> httpx.Response:

@@ -100,6 +100,22 @@ def test_one_unreadable_tag_does_not_hide_the_others(world: World) -> None:
     assert str(broken) == world.tag("b")
 
 
+@pytest.mark.parametrize("refused", ["/v2/demo/app/tags/list", "/v2/demo/app/manifests/v1"])
+def test_a_repository_or_tag_that_is_refused_does_not_hide_the_others(world: World, refused: str) -> None:
+    world.push("v1", small_image("a"))
+    world.push("v1", small_image("b"), repository="other/app")
+    world.registry.refused.add(refused)
+    assert swept(world) == [("other/app", "v1")]
+    assert sweep(world.services)["unreadable"] == 1
+
+
+def test_a_tag_that_is_answered_against_the_specification_does_not_hide_the_others(world: World) -> None:
+    world.push("a", small_image("a"))
+    digest = world.push("b", small_image("b"))
+    world.registry.manifests[REPOSITORY, str(digest)].media_type = ""
+    assert swept(world) == [(REPOSITORY, "a")]
+
+
 def test_a_registry_or_database_that_is_down_makes_the_sweep_run_later(world: World) -> None:
     world.push("v1", small_image())
     world.registry.down = True

@@ -4,7 +4,7 @@ Pure: no network, no environment, no clock, no randomness but that of a new key.
 request, and what is signed goes back to the caller to push.
 """
 
-from signer.attach import Artifact, ArtifactBlob, fallback_tag, referrer_descriptor
+from signer.attach import Artifact, ArtifactBlob, referrer_descriptor
 from signer.errors import (
     InvalidRequestError,
     InvalidSignatureError,
@@ -51,7 +51,6 @@ __all__ = [
     "VerificationKey",
     "VerificationPolicy",
     "VerificationReport",
-    "fallback_tag",
     "merge_referrers",
     "merge_simple_signatures",
     "referrer_descriptor",

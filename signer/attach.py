@@ -58,11 +58,6 @@ class Artifact:
     blobs: tuple[ArtifactBlob, ...]
 
 
-def fallback_tag(digest: Digest) -> str:
-    """The tag of the fallback index that lists what is attached to `digest` (OCI distribution spec 1.1)."""
-    return f"sha256-{digest.hex}"
-
-
 def bundle_tag(digest: Digest, predicate_type: str) -> str:
     """The tag of the bundle with such a statement about `digest`."""
     return f"sha256-{digest.hex}.{_BUNDLE_SUFFIXES[predicate_type]}"

@@ -18,13 +18,12 @@ from converter.chunk_manifest import (
     TargetImage,
     format_time,
 )
-from converter.oci import Descriptor, ImageIndex, ImageManifest, Platform
+from converter.oci import Descriptor, ImageIndex, ImageManifest, Platform, fallback_tag
 from signer.attach import (
     Artifact,
     Content,
     bundle_artifact,
     chunk_list_artifact,
-    fallback_tag,
     referrer_descriptor,
 )
 from signer.bundle import Bundle

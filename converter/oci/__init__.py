@@ -5,9 +5,15 @@ Nothing here reads a file or a socket, and nothing here imports another package 
 
 from converter.oci.descriptor import Descriptor, Platform
 from converter.oci.digest import Digest
-from converter.oci.errors import InvalidDigestError, InvalidManifestError, InvalidReferenceError, OciError
+from converter.oci.errors import (
+    InvalidDigestError,
+    InvalidManifestError,
+    InvalidReferenceError,
+    OciError,
+    WrongContentError,
+)
 from converter.oci.manifest import ImageIndex, ImageManifest, Manifest, encode_json, parse_manifest
-from converter.oci.reference import Reference
+from converter.oci.reference import Reference, fallback_tag
 
 __all__ = [
     "Descriptor",
@@ -21,6 +27,8 @@ __all__ = [
     "OciError",
     "Platform",
     "Reference",
+    "WrongContentError",
     "encode_json",
+    "fallback_tag",
     "parse_manifest",
 ]

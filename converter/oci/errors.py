@@ -5,7 +5,8 @@
     OciError (ValueError)
     ├── InvalidDigestError      not `sha256:` + 64 lower-case hex
     ├── InvalidReferenceError   not `host/repository[:tag][@digest]`
-    └── InvalidManifestError    bytes that are not a manifest or index we can use
+    ├── InvalidManifestError    bytes that are not a manifest or index we can use
+    └── WrongContentError       content that is not what its descriptor says
 """
 
 
@@ -23,3 +24,7 @@ class InvalidReferenceError(OciError):
 
 class InvalidManifestError(OciError):
     """Manifest or index bytes that are malformed."""
+
+
+class WrongContentError(OciError):
+    """Content with another digest or size than its descriptor says, wherever it was read from."""

@@ -85,6 +85,14 @@ class Reference:
         return f"{self.host}/{self.repository}{tag}{digest}"
 
 
+def fallback_tag(subject: Digest) -> str:
+    """The tag of the index that lists the referrers of `subject` where the registry has no API for it.
+
+    OCI distribution spec 1.1, "Referrers Tag Schema".
+    """
+    return f"sha256-{subject.hex}"
+
+
 def is_repository(text: str) -> bool:
     """Whether `text` is a repository name."""
     return len(text) <= 255 and _REPOSITORY.fullmatch(text) is not None

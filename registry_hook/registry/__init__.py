@@ -26,7 +26,7 @@ from registry_hook.registry.errors import (
     UnauthorizedError,
     UntrustedCertificateError,
 )
-from registry_hook.registry.referrers import fallback_tag, read_fallback_index, update_fallback_index
+from registry_hook.registry.referrers import Merge, read_fallback_index, update_fallback_index
 from registry_hook.registry.retry import RetryPolicy
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "DigestMismatchError",
     "DockerConfigCredentials",
     "FixedCredentials",
+    "Merge",
     "NoCredentials",
     "NotFoundError",
     "ProtocolError",
@@ -53,7 +54,6 @@ __all__ = [
     "SizeMismatchError",
     "UnauthorizedError",
     "UntrustedCertificateError",
-    "fallback_tag",
     "read_fallback_index",
     "update_fallback_index",
 ]

@@ -21,7 +21,7 @@
 
 from __future__ import annotations
 
-from converter.oci import Digest
+from converter.oci import Digest, WrongContentError
 
 
 class RegistryError(Exception):
@@ -79,7 +79,7 @@ class UntrustedCertificateError(ConfigurationError):
     """The registry's TLS certificate is not signed by a known authority, or is for another name."""
 
 
-class ContentError(RegistryError):
+class ContentError(RegistryError, WrongContentError):
     """Received content is not what was asked for."""
 
 

@@ -6,20 +6,25 @@ other's way. Eight parallel writers without a lock left one entry of eight.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from converter.oci import Descriptor, Digest, ImageIndex, media_types
-from registry_hook.registry.errors import NotFoundError, ProtocolError, ReferrersConflictError
+from converter.oci import Descriptor, Digest, ImageIndex, fallback_tag, media_types
+from registry_hook.registry.errors import (
+    NotFoundError,
+    ProtocolError,
+    ReferrersConflictError,
+    RefusedError,
+)
 
 if TYPE_CHECKING:  # The client lists referrers by the functions here.
     from registry_hook.registry.client import RegistryClient
 
+# Gives the wanted index for the existing one, without the entries whose digests are given.
+Merge: TypeAlias = Callable[[bytes | None, Collection[str]], bytes]
 
-def fallback_tag(subject: Digest) -> str:
-    """The tag of the index that lists the referrers of `subject`."""
-    return f"sha256-{subject.hex}"
+_MANIFEST_UNKNOWN: Final = "MANIFEST_BLOB_UNKNOWN"
 
 
 def read_fallback_index(client: RegistryClient, repository: str, subject: Digest) -> ImageIndex | None:
@@ -42,7 +47,7 @@ def update_fallback_index(
     client: RegistryClient,
     repository: str,
     subject: Digest,
-    merge: Callable[[bytes | None], bytes],
+    merge: Merge,
     lock: AbstractContextManager[object],
 ) -> Descriptor:
     """Merges entries into the fallback index of `subject`.
@@ -55,8 +60,8 @@ def update_fallback_index(
         client: the registry.
         repository: where subject and referrers lie.
         subject: digest that the referrers name.
-        merge: gives the wanted index for the existing one (None: there is none). Merging its own result must
-            give the same bytes.
+        merge: gives the wanted index for the existing one (None: there is none), without the entries whose
+            digests are given. Merging its own result must give the same bytes.
         lock: held while the index is changed; one lock per (registry, repository, subject) for all writers.
 
     Returns:
@@ -66,13 +71,20 @@ def update_fallback_index(
         ReferrersConflictError: foreign writers changed the index in every attempt.
     """
     attempts = client.retry.start()
+    gone: Collection[str] | None = None
     with lock:
         while True:
             existing = read_fallback_index(client, repository, subject)
-            raw = merge(existing.raw if existing else None)
+            raw = merge(existing.raw if existing else None, gone or ())
             if existing is not None and existing.raw == raw:
                 return existing.descriptor
-            client.put_manifest(repository, fallback_tag(subject), raw, media_types.OCI_INDEX)
+            try:
+                client.put_manifest(repository, fallback_tag(subject), raw, media_types.OCI_INDEX)
+            except RefusedError as error:
+                if existing is None or gone is not None or _MANIFEST_UNKNOWN not in error.codes:
+                    raise
+                gone = _missing(client, repository, existing)
+                continue
             written = read_fallback_index(client, repository, subject)
             if written is not None and written.raw == raw:
                 return written.descriptor
@@ -80,3 +92,9 @@ def update_fallback_index(
                 raise ReferrersConflictError(
                     f"{repository}:{fallback_tag(subject)} was changed by somebody else in every attempt"
                 )
+
+
+def _missing(client: RegistryClient, repository: str, index: ImageIndex) -> Collection[str]:
+    """The entries of an index whose manifests were deleted: Distribution takes no index that lists one."""
+    digests = {str(entry.digest) for entry in index.manifests}
+    return {digest for digest in digests if client.resolve(repository, digest) is None}

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
 from converter.chunk_manifest import SourceImage
-from converter.oci import Descriptor, Digest, ImageIndex, Manifest, Platform
+from converter.oci import Descriptor, Digest, ImageIndex, Manifest, Platform, fallback_tag
 from registry_hook.jobs.model import JsonObject
-from registry_hook.registry import fallback_tag, update_fallback_index
+from registry_hook.registry import update_fallback_index
 from registry_hook.registry.artifacts import push_artifact
 from registry_hook.registry.errors import NotFoundError
 from registry_hook.requests import ConversionRequest, text
@@ -151,7 +150,10 @@ def _list(
     first: Descriptor | None,
 ) -> None:
     """Updates the fallback index of `subject`; the caller holds its lock."""
-    merge = partial(merge_referrers, entries=entries, first=first)
+
+    def merge(existing: bytes | None, gone: Collection[str]) -> bytes:
+        return merge_referrers(existing, entries, first, gone)
+
     update_fallback_index(services.registry, repository, subject, merge, nullcontext())
 
 

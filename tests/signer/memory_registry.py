@@ -8,8 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from converter.oci import Descriptor, Digest, ImageIndex, Manifest, media_types, parse_manifest
-from signer import SignedArtifacts, fallback_tag, merge_referrers, merge_simple_signatures
+from converter.oci import (
+    Descriptor,
+    Digest,
+    ImageIndex,
+    Manifest,
+    WrongContentError,
+    fallback_tag,
+    media_types,
+    parse_manifest,
+)
+from signer import SignedArtifacts, merge_referrers, merge_simple_signatures
 from tests.signer.synthetic import SyntheticImage
 
 
@@ -21,6 +30,7 @@ class MemoryRegistry:
         self.manifests: dict[Digest, bytes] = {}
         self.blobs: dict[Digest, bytes] = {}
         self.blob_reads: list[Digest] = []
+        self.broken: set[Digest] = set()  # blobs that a checking client finds wrong
 
     # What a verifier uses.
 
@@ -39,6 +49,8 @@ class MemoryRegistry:
     @contextmanager
     def open_blob(self, repository: str, descriptor: Descriptor) -> Iterator[BinaryIO]:
         self.blob_reads.append(descriptor.digest)
+        if descriptor.digest in self.broken:
+            raise WrongContentError(f"{descriptor.digest}: expected another size")
         yield io.BytesIO(self.blobs[descriptor.digest])
 
     def referrers(self, repository: str, digest: Digest) -> list[Descriptor]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from converter.oci import Descriptor, Digest, encode_json
+from converter.oci import Descriptor, Digest, encode_json, fallback_tag
 from signer import (
     Rule,
     SignedArtifacts,
@@ -19,7 +19,6 @@ from signer import (
     VerificationError,
     VerificationPolicy,
     VerificationReport,
-    fallback_tag,
     merge_referrers,
     sign_image,
     verify_image,
@@ -71,8 +70,8 @@ def refused(
 
 def attach(
     registry: MemoryRegistry, subject: Descriptor, statement: Statement, key: SigningKey = KEY
-) -> None:
-    """Adds a bundle as a publisher would, whatever the statement says."""
+) -> Digest:
+    """Adds a bundle as a publisher would, whatever the statement says; the bundle's digest."""
     artifact = bundle_artifact(subject, statement.predicate_type, Bundle.sign(statement.encode(), key))
     for blob in artifact.blobs:
         assert isinstance(blob.content, bytes)
@@ -85,6 +84,7 @@ def attach(
         annotations=artifact.manifest.annotations,
     )
     registry.put_manifest(merge_referrers(registry.tagged(tag), [entry]), tag)
+    return artifact.manifest.layers[0].digest
 
 
 def restated(

@@ -6,18 +6,27 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from converter.oci import Descriptor, Digest, ImageManifest, encode_json, media_types, parse_manifest
+from converter.oci import (
+    Descriptor,
+    Digest,
+    ImageManifest,
+    encode_json,
+    fallback_tag,
+    media_types,
+    parse_manifest,
+)
 from registry_hook.registry import (
     Credential,
     DeniedError,
     FixedCredentials,
+    Merge,
     RefusedError,
     RegistryClient,
     RegistryEndpoint,
@@ -25,7 +34,6 @@ from registry_hook.registry import (
     RetryPolicy,
     UnauthorizedError,
     UntrustedCertificateError,
-    fallback_tag,
     update_fallback_index,
 )
 from registry_hook.registry.artifacts import pull_artifact, push_artifact
@@ -189,8 +197,8 @@ def test_eight_writers_of_one_fallback_index_lose_nothing(client: RegistryClient
     ]
     lock = threading.Lock()
 
-    def adding(child: Descriptor) -> Callable[[bytes | None], bytes]:
-        def merge(existing: bytes | None) -> bytes:
+    def adding(child: Descriptor) -> Merge:
+        def merge(existing: bytes | None, _gone: Collection[str] = ()) -> bytes:
             found = json.loads(existing)["manifests"] if existing else []
             entries = [Descriptor.from_json(item) for item in found]
             return index_bytes(*entries, *([] if child in entries else [child]))
@@ -215,7 +223,7 @@ def test_referrers_fall_back_to_the_tag(client: RegistryClient) -> None:
     assert client.referrers("app", subject) == []
     child = Descriptor(media_types.OCI_MANIFEST, push_image(client, "app", "child", "child"), 1)
     raw = index_bytes(child)
-    update_fallback_index(client, "app", subject, lambda _: raw, nullcontext())
+    update_fallback_index(client, "app", subject, lambda _existing, _gone: raw, nullcontext())
     assert client.tags("app") == sorted(["child", fallback_tag(subject), "v1"])
     assert client.referrers("app", subject) == [child]
 
@@ -323,3 +331,27 @@ def test_tls_with_an_authority_of_our_own(
     plain = RegistryEndpoint(registry.url.replace("https", "http"))
     with RegistryClient(plain, retry=HASTY) as client, pytest.raises(RefusedError, match=" 400"):
         client.tags("app")
+
+
+def test_an_index_that_lists_a_deleted_manifest_can_be_updated(
+    start_registry: StartRegistry, kind: RegistryKind
+) -> None:
+    registry = start_registry(kind, RegistryOptions(deletion=True))
+    with RegistryClient(RegistryEndpoint(registry.url)) as client:
+        subject = push_image(client, "app", "v1")
+        old, new = (
+            Descriptor(media_types.OCI_MANIFEST, push_image(client, "app", name, name), 1) for name in "ab"
+        )
+
+        def adding(child: Descriptor) -> Merge:
+            def merge(existing: bytes | None, gone: Collection[str]) -> bytes:
+                found = json.loads(existing)["manifests"] if existing else []
+                entries = [Descriptor.from_json(item) for item in found if item["digest"] not in gone]
+                return index_bytes(*entries, *([] if child in entries else [child]))
+
+            return merge
+
+        update_fallback_index(client, "app", subject, adding(old), nullcontext())
+        client.delete_manifest("app", old.digest)
+        update_fallback_index(client, "app", subject, adding(new), nullcontext())
+        assert client.referrers("app", subject) == [new]

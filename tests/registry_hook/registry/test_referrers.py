@@ -2,16 +2,16 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import nullcontext
 
 import httpx
 import pytest
 
-from converter.oci import Descriptor, Digest, media_types
+from converter.oci import Descriptor, Digest, fallback_tag, media_types
 from registry_hook.registry import (
+    Merge,
     ReferrersConflictError,
-    fallback_tag,
     read_fallback_index,
     update_fallback_index,
 )
@@ -24,10 +24,10 @@ def entry(name: str) -> Descriptor:
     return blob(name.encode(), media_types.OCI_MANIFEST)
 
 
-def adding(*names: str) -> Callable[[bytes | None], bytes]:
+def adding(*names: str) -> Merge:
     """A merge that adds entries, and knows those that are there."""
 
-    def merge(existing: bytes | None) -> bytes:
+    def merge(existing: bytes | None, _gone: Collection[str] = ()) -> bytes:
         found = [Descriptor.from_json(item) for item in json.loads(existing)["manifests"]] if existing else []
         return index_bytes(*found, *[entry(name) for name in names if entry(name) not in found])
 
@@ -66,7 +66,7 @@ def foreign_writer(registry: FakeRegistry, name: str) -> Callable[[httpx.Request
             return None
         before = registry.manifests.get(f"app:{fallback_tag(SUBJECT)}")
         answer = registry.answer(request)
-        raw = adding(name)(before[1] if before else None)
+        raw = adding(name)(before[1] if before else None, ())
         registry.manifests[f"app:{fallback_tag(SUBJECT)}"] = (media_types.OCI_INDEX, raw)
         return answer
 

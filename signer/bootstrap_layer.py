@@ -12,6 +12,7 @@ from converter.chunk_manifest import Bootstrap
 from converter.oci import Descriptor, Digest, media_types
 from signer.content import Readable, read_up_to
 from signer.errors import Rule, VerificationError
+from signer.evidence import open_content
 from signer.source import Source
 
 _BOOT_FILE: Final = "image/image.boot"
@@ -25,7 +26,7 @@ def check_stored_bootstrap(source: Source, repository: str, layer: Descriptor, b
     Raises:
         VerificationError: one of them differs, or the layer is not a tar archive with that file.
     """
-    with source.open_blob(repository, layer) as stored:
+    with open_content(source, repository, layer, Rule.CONTENT) as stored:
         outer = _Hashing(stored)
         inner = _Hashing(_inflated(outer) if layer.media_type in _GZIP_TYPES else outer)
         try:

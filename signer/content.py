@@ -18,7 +18,7 @@ from converter.chunk_manifest import (
 from converter.oci import Descriptor, Digest, media_types
 from signer.attach import ANNOTATION_BLOB, chunk_list_tag
 from signer.errors import Rule, VerificationError
-from signer.evidence import first_that_passes, open_bundle, read_manifest
+from signer.evidence import first_that_passes, open_bundle, open_content, read_manifest
 from signer.keys import VerificationKey
 from signer.source import Source
 
@@ -62,7 +62,10 @@ def check_stored_blob(source: Source, repository: str, blob: BlobChunks) -> None
         VerificationError: any byte differs from what is signed; the first place is named.
     """
     descriptor = Descriptor(media_types.NYDUS_BLOB, blob.digest, blob.size)
-    with source.open_blob(repository, descriptor) as stream, _open_list(source, repository, blob) as reader:
+    with (
+        open_content(source, repository, descriptor, Rule.CONTENT) as stream,
+        _open_list(source, repository, blob) as reader,
+    ):
         whole, offset = sha256(), 0
         for number, segment in enumerate(segment for batch in reader for segment in batch):
             stored = read_up_to(stream, segment.length)
@@ -127,7 +130,7 @@ def _check_bundle(
 @contextmanager
 def _open_list(source: Source, repository: str, blob: BlobChunks) -> Iterator[ChunkListReader]:
     """The signed chunk list of a blob; what is wrong with it breaks the rule about content."""
-    with source.open_blob(repository, blob.chunk_list) as stream:
+    with open_content(source, repository, blob.chunk_list, Rule.CONTENT) as stream:
         try:
             reader = ChunkListReader(stream)
             if reader.record_count != blob.record_count:

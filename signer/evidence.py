@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import BinaryIO, Final, TypeVar
 
-from converter.oci import Descriptor, Digest, ImageManifest, OciError, media_types
+from converter.oci import Descriptor, Digest, ImageManifest, OciError, WrongContentError, media_types
 from signer.bundle import MAX_BUNDLE_BYTES, Bundle
 from signer.errors import InvalidSignatureError, MalformedError, Rule, VerificationError
 from signer.keys import VerificationKey
@@ -145,6 +146,16 @@ def first_that_passes(candidates: Sequence[_Candidate], check: Callable[[_Candid
     raise failures[0]
 
 
+@contextmanager
+def open_content(source: Source, repository: str, descriptor: Descriptor, rule: Rule) -> Iterator[BinaryIO]:
+    """Opens a blob; what the source itself finds wrong with its bytes breaks `rule`."""
+    try:
+        with source.open_blob(repository, descriptor) as stream:
+            yield stream
+    except WrongContentError as error:
+        raise VerificationError(rule, str(error)) from error
+
+
 def read_blob(source: Source, repository: str, descriptor: Descriptor) -> bytes:
     """Reads a small blob whole; the caller has bounded its size.
 
@@ -152,7 +163,7 @@ def read_blob(source: Source, repository: str, descriptor: Descriptor) -> bytes:
         VerificationError: its bytes do not have the digest.
     """
     content = bytearray()
-    with source.open_blob(repository, descriptor) as stream:
+    with open_content(source, repository, descriptor, Rule.BUNDLES) as stream:
         while len(content) <= descriptor.size and (part := stream.read(descriptor.size + 1 - len(content))):
             content += part
     if len(content) != descriptor.size or Digest.of(bytes(content)) != descriptor.digest:

@@ -12,8 +12,8 @@ from converter.oci import Descriptor, Digest, Manifest
 class Source(Protocol):
     """The registry, or anything else that holds the image; the registry client fits as it is.
 
-    A source checks what it hands out against the digest asked for. Its own errors (not reachable, wrong
-    digest) pass through the verifier unchanged: they too mean that the image is not verified.
+    A source may check what it hands out and raise `WrongContentError`, which the verifier names by its rule.
+    Its other errors (not reachable) pass through unchanged: they too mean that the image is not verified.
     """
 
     def resolve(self, repository: str, reference: str) -> Descriptor | None:

@@ -212,3 +212,16 @@ def test_the_type_must_be_exact() -> None:
     index["manifests"] = [entry for entry in index["manifests"] if entry["digest"] != digest]
     registry.put_manifest(encode_json(index), SIGNED.fallback_tag)
     refused(registry, Rule.BUNDLES, f"no bundle of the type {PREDICATE_CHUNK_MANIFEST}")
+
+
+def test_a_bundle_that_the_source_finds_wrong_hides_no_good_one() -> None:
+    """Distribution takes a manifest that lies about its layer; the client notices when it reads."""
+    registry, image = pushed(), IMAGE.manifest
+    registry.broken = {attach(registry, image.descriptor, sign_statement("elsewhere", image.digest), OTHER)}
+    verify(registry)
+
+
+def test_a_chunk_list_that_the_source_finds_wrong_breaks_the_rule_about_content() -> None:
+    registry = pushed()
+    registry.broken = {IMAGE.request.blobs[0][0].chunk_list.digest}
+    refused(registry, Rule.CONTENT, "expected another size")

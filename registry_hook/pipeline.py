@@ -2,9 +2,9 @@
 
 ::
 
-    push ─► publication ─ resolve ─► find ─► conversion ─────────────────────► publish ─► <tag>-nydus
-                             ▲                  │                                 │
-                             └── the tag moved ─┼─────────────────────────────────┘
+    push ─► publication ─ resolve ─► find ─► conversion ────────► publish ─► <tag>-nydus ─► seed
+                             ▲                  │                    │
+                             └── the tag moved ─┼────────────────────┘
                                                 ├─ image: begin, convert, store, upload, sign
                                                 └─ index: begin, its images as jobs of their own, assemble,
                                                 sign
@@ -38,7 +38,7 @@ from registry_hook.requests import (
     text,
 )
 from registry_hook.services import Services
-from registry_hook.stages import assemble, begin, convert, find, resolve, sign, upload
+from registry_hook.stages import assemble, begin, convert, find, resolve, seed, sign, upload
 
 # A tag that moves more often while we look has newer events of its own.
 _MAX_MOVES: Final = 10
@@ -56,6 +56,8 @@ def publication(services: Services, run: Run, arguments: JsonObject) -> JsonObje
         )
         converted = converted_image(services, run, source)
         published = run.step("publish", partial(publish.publish_tag, services, request, source, converted))
+        if "published" in published:
+            return {**published, **run.step("seed", partial(seed.seed, services, request, converted))}
         if "moved" not in published:
             return published
     raise JobFailed(f"{request.repository}:{request.tag} moved {_MAX_MOVES} times while it was published")

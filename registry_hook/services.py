@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 from converter.options import ConvertOptions
 from p2p_seed.store import BlobStore
+from p2p_seed.supernode import SeedEngine
 from registry_hook.jobs.model import Jobs, Locks
 from registry_hook.registry import RegistryClient
 from registry_hook.spool import Spool
@@ -23,6 +24,7 @@ class Services:
         registry: the registry that is watched and written to.
         registry_name: its host as users write it in references; statements carry it.
         store: where converted blobs rest.
+        seeding: how peers get them.
         signer: the key that vouches for conversions.
         builder_id: names this trust domain in provenance.
         options: how images are converted.
@@ -36,6 +38,7 @@ class Services:
     registry: RegistryClient
     registry_name: str
     store: BlobStore
+    seeding: SeedEngine
     signer: Signer
     builder_id: str
     options: ConvertOptions
@@ -48,7 +51,9 @@ class Services:
     @property
     def settings(self) -> str:
         """Everything beside its source that decides what a conversion leaves in the registry."""
-        return f"{self.options.fingerprint()} {self.signer.public_key.hint} {self.builder_id}"
+        return " ".join(
+            (self.options.fingerprint(), self.signer.public_key.hint, self.builder_id, self.registry_name)
+        )
 
     @property
     def versions(self) -> dict[str, str]:

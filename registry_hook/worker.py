@@ -6,10 +6,12 @@ import os
 import signal
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from types import FrameType
 
 import structlog
 
+from p2p_seed.errors import StoreError
 from registry_hook import pipeline
 from registry_hook.jobs.database import is_sqlite, open_engine, prepare
 from registry_hook.jobs.dbos_client import DbosJobs
@@ -24,6 +26,8 @@ from registry_hook.wiring.services import services as build_services
 
 # A repository that nobody has: the answer alone matters.
 _PROBED = ("dragonhook/probe", "none")
+# Uploads into the store that began longer ago than this were killed.
+_LONGEST_PUT = timedelta(days=1)
 _log = structlog.get_logger(__name__)
 
 
@@ -41,7 +45,7 @@ def run_worker(settings: Settings) -> None:
     prepare(url)
     jobs = DbosJobs(url)
     services = build_services(settings, jobs)
-    _clean_spool(services)
+    _clean_up(services)
     kinds = pipeline.kinds(
         services, conversions=settings.jobs.conversions, publications=settings.jobs.publications
     )
@@ -77,13 +81,21 @@ def answers(registry: RegistryClient) -> bool:
     return True
 
 
-def _clean_spool(services: Services) -> None:
+def _clean_up(services: Services) -> None:
     def active(job_ids: list[str]) -> set[str]:
         return {job_id for job_id, job in services.jobs.get(job_ids).items() if job.state.active}
 
     removed = services.spool.remove_leftovers(active)
     if removed:
         _log.info("removed spool directories of jobs that have ended", count=removed)
+    before = datetime.fromtimestamp(services.now_s(), UTC) - _LONGEST_PUT
+    try:
+        removed = services.store.remove_leftovers(before)
+    except StoreError as error:
+        _log.warning("could not remove what killed uploads left in the store", error=str(error))
+    else:
+        if removed:
+            _log.info("removed what killed uploads left in the store", count=removed)
 
 
 def _stop_on_signals() -> threading.Event:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from converter.options import ConvertOptions
+from p2p_seed.supernode import NoneEngine
 from registry_hook.errors import SettingsError
 from registry_hook.jobs.database import is_sqlite, open_engine
 from registry_hook.jobs.locks import FileLocks, PostgresLocks
@@ -35,6 +36,7 @@ def services(settings: Settings, jobs: Jobs, now_s: Callable[[], float] = time.t
         registry=client,
         registry_name=settings.registry.name or client.endpoint.host,
         store=blob_store(settings),
+        seeding=NoneEngine(),
         signer=signing_key(settings),
         builder_id=settings.signing.builder_id,
         options=convert_options(settings),

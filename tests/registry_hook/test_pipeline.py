@@ -38,7 +38,13 @@ def conversions(world: World) -> list[str]:
 def test_a_push_is_converted_signed_and_published(world: World) -> None:
     source = world.push("v1", small_image())
     result = world.event("v1", source)
-    assert result == {"published": "v1-nydus", "digest": world.tag("v1-nydus"), "source": str(source)}
+    assert result == {
+        "published": "v1-nydus",
+        "digest": world.tag("v1-nydus"),
+        "source": str(source),
+        "seeded": False,
+        "seeding": "0 of 2 blobs seeded; not seeded: no engine configured",
+    }
     assert verified_source(world, "v1-nydus") == source
     stored = {digest.hex for digest in world.services.store.digests()}
     assert len(stored) == 2

@@ -19,6 +19,7 @@ from converter.oci import (
 )
 from converter.options import ConvertOptions
 from p2p_seed.store import open_store
+from p2p_seed.supernode import NoneEngine
 from registry_hook import pipeline
 from registry_hook.jobs.locks import FileLocks
 from registry_hook.jobs.model import JobRequest, JsonObject, Run
@@ -71,6 +72,7 @@ class World:
             registry=self.registry.client(),
             registry_name="registry.test:5000",
             store=open_store(f"filesystem:{self.directory / 'store'}", create=True),
+            seeding=NoneEngine(),
             signer=SigningKey.load_or_generate(self.directory / "key.pem"),
             builder_id="https://dragonhook.dev/builder",
             options=ConvertOptions(threads=1),

@@ -11,14 +11,22 @@ from registry_hook.errors import NotStoredError
 
 # A sender that talks nonsense must not fill the disk: the oldest files go.
 MAX_FILES: Final = 1000
+MAX_BYTES: Final = 256 * 1024 * 1024
 
 
 class SetAsideBodies:
-    """A directory of bodies, each stored once under its own hash."""
+    """A directory of bodies, each stored once under its own hash.
 
-    def __init__(self, directory: Path, max_files: int = MAX_FILES) -> None:
+    Args:
+        directory: made when it is needed.
+        max_files: how many bodies to keep.
+        max_bytes: how long all of them may be together; the newest is kept in any case.
+    """
+
+    def __init__(self, directory: Path, max_files: int = MAX_FILES, max_bytes: int = MAX_BYTES) -> None:
         self._directory = directory
         self._max_files = max_files
+        self._max_bytes = max_bytes
 
     def keep(self, body: bytes) -> Path:
         """Stores a body durably.
@@ -56,8 +64,11 @@ class SetAsideBodies:
             os.close(directory)
 
     def _drop_oldest(self) -> None:
-        files = list(self._directory.glob("*.body"))
-        if len(files) <= self._max_files:
-            return
-        for path in sorted(files, key=lambda file: file.stat().st_mtime)[: len(files) - self._max_files]:
-            path.unlink(missing_ok=True)
+        # All names, so that what a killed process wrote only in part goes too.
+        found = [(path.stat(), path) for path in self._directory.iterdir()]
+        total = 0
+        newest_first = sorted(found, key=lambda item: item[0].st_mtime_ns, reverse=True)
+        for number, (status, path) in enumerate(newest_first):
+            total += status.st_size
+            if number and (number >= self._max_files or total > self._max_bytes):
+                path.unlink(missing_ok=True)

@@ -27,8 +27,10 @@ from registry_hook.requests import PublicationRequest, SweepRequest
 from registry_hook.set_aside import SetAsideBodies
 
 PATH: Final = "/v1/events/distribution"
-# The largest envelope seen was 6.8 MB: an index of 4 MiB with `includereferences`.
-MAX_BODY_BYTES: Final = 16 * 1024 * 1024
+# An envelope over the limit would be refused for ever and keep all others waiting, and with
+# `includereferences` a pusher decides how long it is: a manifest of 4 MiB that consists of empty strings, 3
+# bytes each, comes with each on a line of its own, indented by 24, so that 39 MB arrive.
+MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 _KNOWN_INSTANCES: Final = 256
 _PLAIN_ID: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 _log = structlog.get_logger(__name__)
@@ -139,4 +141,7 @@ _LABELS: Final = {WantedPush: "wanted", Ignored: "ignored", SetAside: "set_aside
 
 def _name(sent: str) -> str:
     """A name for a job id out of what a sender chose."""
-    return sent if _PLAIN_ID.fullmatch(sent) else hashlib.sha256(sent.encode()).hexdigest()
+    if _PLAIN_ID.fullmatch(sent):
+        return sent
+    # JSON can hold half of a surrogate pair, which has no encoding in strict UTF-8.
+    return hashlib.sha256(sent.encode(errors="surrogatepass")).hexdigest()

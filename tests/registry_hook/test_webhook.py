@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,32 @@ def test_an_odd_event_id_still_names_a_job(client: FlaskClient, jobs: FakeJobs) 
     assert post(client, envelope(event(id="../../x"))) == 202
     (job_id,) = publications(jobs)
     assert job_id.removeprefix("publication-").isalnum()
+
+
+LONE_SURROGATE = "\ud800"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        event(id=LONE_SURROGATE), event(source={"instanceID": LONE_SURROGATE}), event(tag=LONE_SURROGATE),
+        event(action=LONE_SURROGATE),
+    ],
+    ids=["id", "instance", "tag", "action"],
+)  # fmt: skip
+def test_what_would_be_refused_for_ever_is_acknowledged(
+    client: FlaskClient, jobs: FakeJobs, odd: dict[str, Any]
+) -> None:
+    assert post(client, envelope(odd, event(id="behind"))) == 202
+    assert "publication-behind" in publications(jobs)
+
+
+def test_the_longest_envelope_that_a_pusher_can_make_the_registry_send_is_accepted(
+    client: FlaskClient, jobs: FakeJobs
+) -> None:
+    # 4 MiB of empty strings in the index, each on a line of its own in the envelope.
+    assert post(client, envelope(event()) + b" " * (4 * 1024 * 1024 // 3 * 28)) == 202
+    assert publications(jobs) == [f"publication-{EVENT_ID}"]
 
 
 @pytest.mark.parametrize("token", [None, "", "wrong", TOKEN + "x", TOKEN[:-1], "Bearer " + TOKEN])
@@ -160,6 +187,16 @@ def test_only_the_newest_set_aside_bodies_are_kept(tmp_path: Path) -> None:
     assert {path.read_text() for path in (tmp_path / "a").iterdir()} <= {str(n) for n in range(5)}
     assert len(list((tmp_path / "a").iterdir())) == 3
     assert kept[4].exists()
+
+
+def test_set_aside_bodies_do_not_fill_the_disk(tmp_path: Path) -> None:
+    bodies = SetAsideBodies(tmp_path / "a", max_bytes=2500)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "left-by-a-kill.1-2").write_bytes(bytes(2000))
+    os.utime(tmp_path / "a" / "left-by-a-kill.1-2", (1, 1))
+    kept = [bodies.keep(str(number).encode() * 1000) for number in range(4)]
+    assert sorted((tmp_path / "a").iterdir()) == sorted(kept[2:])
+    assert bodies.keep(bytes(5000)).exists(), "the newest stays, whatever its size"
 
 
 def test_health_and_readiness(client: FlaskClient, jobs: FakeJobs) -> None:

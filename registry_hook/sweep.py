@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -26,6 +26,8 @@ from registry_hook.stages.find import previous_runs
 from registry_hook.stages.outside import translated
 from registry_hook.stages.resolve import why_not
 
+# A registry that was there before us has thousands of tags to catch up with; a push must not wait for them.
+_BACKLOG: Final = 10
 # What concerns one repository or tag only: the others are looked at all the same.
 _UNREADABLE: Final = (ContentError, RefusedError, ProtocolError, OciError)
 _log = structlog.get_logger(__name__)
@@ -126,7 +128,7 @@ def _ask(services: Services, repository: str, tag: str, digest: Digest) -> bool:
 
     def numbered(number: int) -> JobRequest:
         # With dots, which the name of an event's job never has: a sender must not take a name of ours.
-        return wanted.job(f"{SWEEP}.{name}.{number}")
+        return replace(wanted.job(f"{SWEEP}.{name}.{number}"), priority=_BACKLOG)
 
     runs = previous_runs(services, numbered)
     if runs and runs[-1].state.active:

@@ -37,12 +37,15 @@ _STATES: Final = {
 
 def enqueue_options(request: JobRequest) -> EnqueueOptions:
     """How a request is put to DBOS: the queue has the kind's name, and an id is used once."""
-    return {
+    options: EnqueueOptions = {
         "workflow_name": request.kind,
         "queue_name": request.kind,
         "workflow_id": request.job_id,
         "app_version": JOBS_VERSION,
     }
+    if request.priority:  # DBOS calls 0, its own default, invalid where it is given.
+        options["priority"] = request.priority
+    return options
 
 
 class DbosJobs:

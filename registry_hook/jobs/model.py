@@ -38,11 +38,14 @@ class JobRequest:
         kind: name of the workflow.
         job_id: asking twice for one id is asking once, for ever.
         arguments: JSON values for the workflow.
+        priority: among waiting jobs of a kind, those with the lowest number are started first, and of these
+            the oldest; 0 to 2**31 - 1.
     """
 
     kind: str
     job_id: str
     arguments: JsonObject
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ class FakeJobs:
 
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
+        self.priorities: dict[str, int] = {}
         self.broken = False
 
     def enqueue(self, request: JobRequest) -> None:
@@ -25,6 +26,7 @@ class FakeJobs:
             None, None, False, 1000.0 + len(self.jobs), None, None, 0,
         )  # fmt: skip
         self.jobs.setdefault(request.job_id, job)
+        self.priorities.setdefault(request.job_id, request.priority)
 
     def finish(self, job_id: str, result: JsonObject) -> None:
         self.jobs[job_id] = replace(self.jobs[job_id], state=JobState.DONE, result=result)

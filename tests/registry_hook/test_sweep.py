@@ -8,7 +8,7 @@ import pytest
 
 from registry_hook.errors import RetryLater
 from registry_hook.jobs.model import JobQuery, JobRequest, Run
-from registry_hook.requests import IMAGE, PUBLICATION, ConversionRequest, SweepRequest
+from registry_hook.requests import IMAGE, PUBLICATION, ConversionRequest, PublicationRequest, SweepRequest
 from registry_hook.sweep import sweep
 from registry_hook.sweep_timer import SweepTimer
 from tests.registry_hook.fake_jobs import FakeJobs, FakeRun
@@ -44,6 +44,13 @@ def test_tags_without_their_converted_image_are_asked_for_and_then_no_more(world
     assert world.tag("v1-nydus")
     assert world.tag("v2-nydus")
     assert swept(world) == []
+
+
+def test_pushes_overtake_what_a_sweep_asks_for(world: World) -> None:
+    source = world.push("v1", small_image())
+    sweep(world.services)
+    (asked,) = world.jobs.priorities.values()
+    assert PublicationRequest(REPOSITORY, "v1", source, 1.0).job("event").priority < asked
 
 
 def test_what_was_asked_for_is_not_asked_for_again_before_it_ended(world: World) -> None:

@@ -101,6 +101,21 @@ def test_one_id_is_one_job_for_ever(url: str, jobs: DbosJobs) -> None:
     assert runs == ["same", "other"]
 
 
+def test_a_job_of_a_higher_class_overtakes_those_that_wait(url: str, jobs: DbosJobs) -> None:
+    order: list[str] = []
+
+    def note(run: Run, _arguments: JsonObject) -> JsonObject:
+        order.append(run.job_id)
+        return {}
+
+    for number in range(40):
+        jobs.enqueue(JobRequest("note", f"backlog-{number}", {}, priority=10))
+    jobs.enqueue(JobRequest("note", "urgent", {}))
+    with worker(url, note=note):
+        wait_until(lambda: len(order) == 41)
+    assert order.index("urgent") < 4, "it is among the first that the worker takes"
+
+
 def test_a_step_that_asks_to_run_later_is_repeated_and_each_try_is_shown(url: str, jobs: DbosJobs) -> None:
     tries: list[float] = []
 

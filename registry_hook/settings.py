@@ -8,6 +8,7 @@ then from the defaults in `settings_sections`.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +34,11 @@ from registry_hook.settings_sections import (
 ENVIRONMENT_PREFIX = "DRAGONHOOK_"
 DEFAULT_FILE = "dragonhook.toml"
 CONFIG_VARIABLE = "DRAGONHOOK_CONFIG"
+# Kubernetes tells each pod about the services of its namespace by variables named after them, so about one
+# called `dragonhook` by names that begin like ours.
+_SERVICE_LINK = re.compile(
+    r"[A-Z0-9_]+_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
 
 
 class Settings(BaseSettings):
@@ -139,11 +145,16 @@ def load(config: Path | None = None) -> Settings:
 
 def _refuse_unknown_variables() -> None:
     # pydantic-settings looks only for the variables it knows, so a misspelt one would silently do nothing.
-    for name in os.environ:
+    for name, value in os.environ.items():
         section = name.removeprefix(ENVIRONMENT_PREFIX).partition("__")[0].lower()
         ours = name.startswith(ENVIRONMENT_PREFIX) and name != CONFIG_VARIABLE
-        if ours and section not in Settings.model_fields:
+        if ours and section not in Settings.model_fields and not _is_service_link(name, value):
             raise SettingsError(f"the environment variable {name} is not a setting; check the spelling")
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    address = value.startswith(("tcp://", "udp://", "sctp://"))
+    return _SERVICE_LINK.fullmatch(name) is not None or (name.endswith("_PORT") and address)
 
 
 def config_path(config: Path | None) -> Path | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
@@ -46,13 +47,24 @@ def _checked_address(text: str) -> str:
 
 
 def _http_url(text: str) -> str:
+    # The text stays out of the messages: somebody may have put a password into it.
     if not text.startswith(("http://", "https://")):
-        raise ValueError(f"{text!r} is not a URL like https://registry.example")
+        raise ValueError("is not a URL like https://registry.example")
+    if "@" in urlsplit(text).netloc:
+        raise ValueError("user name and password have settings of their own; a URL ends up in logs")
     return text.rstrip("/")
+
+
+def _not_empty(secret: SecretStr) -> SecretStr:
+    # What a variable that was never filled in gives. It must not count as a token or a password.
+    if not secret.get_secret_value():
+        raise ValueError("is empty; leave it out, or give it a value")
+    return secret
 
 
 ListenAddress = Annotated[str, AfterValidator(_checked_address)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Secret = Annotated[SecretStr, AfterValidator(_not_empty)]
 
 
 class Section(BaseModel):
@@ -99,7 +111,7 @@ class RegistrySettings(Section):
     url: HttpUrl
     name: str | None = None
     username: str | None = None
-    password: SecretStr | None = None
+    password: Secret | None = None
     password_file: Path | None = None
     ca_file: Path | None = None
     docker_config: Path | None = None
@@ -107,7 +119,9 @@ class RegistrySettings(Section):
     plain_http_redirects: bool = False
 
     @model_validator(mode="after")
-    def _one_password(self) -> RegistrySettings:
+    def _one_credential(self) -> RegistrySettings:
+        if self.docker_config is not None and self.username is not None:
+            raise ValueError("set username and password or docker_config, not both")
         return _only_one(self, "password")
 
     def secret(self) -> str | None:
@@ -119,9 +133,9 @@ class WebSettings(Section):
     """The listener for notifications and the API."""
 
     listen: ListenAddress = "127.0.0.1:8088"
-    token: SecretStr | None = None
+    token: Secret | None = None
     token_file: Path | None = None
-    read_token: SecretStr | None = None
+    read_token: Secret | None = None
     read_token_file: Path | None = None
     threads: Annotated[int, Field(ge=1, le=64)] = 8
 
@@ -141,7 +155,7 @@ class WebSettings(Section):
 class JobSettings(Section):
     """Where jobs are kept and how many run at a time."""
 
-    database: SecretStr | None = None
+    database: Secret | None = None
     database_file: Path | None = None
     executor_id: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = None
     conversions: Annotated[int, Field(ge=1, le=256)] = 2
@@ -181,7 +195,7 @@ class SigningSettings(Section):
     """The key that vouches for converted images: ECDSA P-256, generated at the first start unless given."""
 
     key_file: Path | None = None
-    password: SecretStr | None = None
+    password: Secret | None = None
     password_file: Path | None = None
     builder_id: str = "https://dragonhook.dev/builder"
 
@@ -200,7 +214,7 @@ class S3Settings(Section):
     endpoint_url: HttpUrl | None = None
     region: str = "us-east-1"
     access_key: str | None = None
-    secret_key: SecretStr | None = None
+    secret_key: Secret | None = None
     secret_key_file: Path | None = None
     ca_bundle: Path | None = None
     path_style: bool = True

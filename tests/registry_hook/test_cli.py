@@ -161,6 +161,12 @@ def test_a_user_name_needs_a_password(tmp_path: Path) -> None:
         registry_client(settings.registry)
 
 
+def test_two_kinds_of_credentials_exclude_each_other(tmp_path: Path) -> None:
+    more = 'username = "u"\npassword = "p"\ndocker_config = "/etc/docker.json"\n'
+    with pytest.raises(SettingsError, match="docker_config"):
+        load(settings_file(tmp_path, more))
+
+
 def test_the_gateway_serves_our_store_and_the_registrys_storage(tmp_path: Path) -> None:
     more = (
         '[gateway]\nlisten = "127.0.0.1:1234"\norigin = "filesystem:/srv/registry"\nclosed_network = true\n'

@@ -63,7 +63,7 @@ def test_a_file_in_the_working_directory_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('[registry]\nurl = "registry:5000"', "registry.url: 'registry:5000' is not a URL"),
+        ('[registry]\nurl = "registry:5000"', "registry.url: is not a URL like https://registry.example"),
         ('[registry]\nurl = "http://r"\nur = 1', "registry.ur: is not a setting; check the spelling"),
         ('reg = 1\n[registry]\nurl = "http://r"', "reg: is not a setting; check the spelling"),
         ('[registry]\nurl = "http://r"\n[web]\nlisten = "8088"', "web.listen: '8088' is not an address"),
@@ -103,6 +103,38 @@ def test_a_misspelt_variable_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("DRAGONHOOK_WEB__TOKN", "x")
     with pytest.raises(SettingsError, match=r"web\.tokn: is not a setting"):
         read(tmp_path, '[registry]\nurl = "http://r"')
+
+
+def test_what_kubernetes_says_about_a_service_of_our_name_is_no_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for service in ("DRAGONHOOK", "DRAGONHOOK_GATEWAY"):
+        for name, value in {
+            "SERVICE_HOST": "10.0.0.7", "SERVICE_PORT": "8088", "SERVICE_PORT_WEB_HOOK": "8088",
+            "PORT": "tcp://10.0.0.7:8088", "PORT_8088_TCP": "tcp://10.0.0.7:8088",
+            "PORT_8088_TCP_PROTO": "tcp", "PORT_8088_TCP_PORT": "8088", "PORT_8088_TCP_ADDR": "10.0.0.7",
+        }.items():  # fmt: skip
+            monkeypatch.setenv(f"{service}_{name}", value)
+    read(tmp_path, '[registry]\nurl = "http://r"')
+    monkeypatch.setenv("DRAGONHOOK_GATEWAY_PORT", "8089")
+    with pytest.raises(SettingsError, match="DRAGONHOOK_GATEWAY_PORT is not a setting"):
+        read(tmp_path, '[registry]\nurl = "http://r"')
+
+
+@pytest.mark.parametrize("name", ["WEB__TOKEN", "WEB__READ_TOKEN", "REGISTRY__PASSWORD"])
+def test_a_secret_that_is_set_to_nothing_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(f"DRAGONHOOK_{name}", "")
+    with pytest.raises(SettingsError, match=f"environment: DRAGONHOOK_{name}"):
+        read(tmp_path, '[registry]\nurl = "http://r"')
+
+
+@pytest.mark.parametrize("url", ["https://user:hush@r", "user:hush@r", "https://user:hush@r:99999"])
+def test_a_password_in_a_url_is_refused_and_not_shown(tmp_path: Path, url: str) -> None:
+    with pytest.raises(SettingsError, match=r"registry\.url") as caught:
+        read(tmp_path, f'[registry]\nurl = "{url}"')
+    assert "hush" not in str(caught.value)
 
 
 POSTGRES = '[registry]\nurl = "http://r"\n[jobs]\ndatabase = "postgresql://u:hush@h/d"\n'

@@ -21,6 +21,9 @@ from tests.peers.stack import Stack
 
 def main() -> int:
     """Runs the demo; the exit status is 0 if everything was shown."""
+    if os.geteuid() != 0:
+        print("The demo mounts an image and changes its root directory, which needs root.", file=sys.stderr)
+        return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     directory = Path(tempfile.mkdtemp(prefix="dragonhook-demo-"))
     keep = os.environ.get("KEEP") == "1"

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import StartRegistry
 from tests.docker.engine import Engine, engine
-from tests.peers.server import LOOPBACK, free_port
+from tests.peers.server import LOOPBACK, free_port, free_ports
 
 pytestmark = [pytest.mark.peers, pytest.mark.root, pytest.mark.timeout(1200)]
 ROOT = Path(__file__).parent.parent.parent
@@ -44,7 +44,7 @@ def state_directory(path: Path) -> Path:
 
 
 def test_the_service_becomes_ready(images: Engine, start_registry: StartRegistry, tmp_path: Path) -> None:
-    web, gateway = (f"{LOOPBACK}:{free_port()}" for _ in range(2))
+    web, gateway = (f"{LOOPBACK}:{port}" for port in free_ports(2))
     settings = {
         "DRAGONHOOK_REGISTRY__URL": start_registry().url,
         "DRAGONHOOK_WEB__LISTEN": web,

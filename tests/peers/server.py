@@ -21,16 +21,24 @@ START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 15.0
 
 
-def free_port() -> int:
-    """A loopback port that nobody listens on.
+def free_ports(count: int) -> list[int]:
+    """Different loopback ports that nobody listens on.
 
-    Taken from below the kernel's range for outgoing connections (32768 and up), which could otherwise
-    take the port of a server while it is being restarted.
+    Taken from below the kernel's range for outgoing connections (32768 and up), which could otherwise take
+    the port of a server while it is being restarted.
     """
+    ports: list[int] = []
     for port in random.sample(range(20000, 32000), 200):
+        if len(ports) == count:
+            return ports
         if _is_free(port):
-            return port
-    raise ProgramError("no free port between 20000 and 32000")
+            ports.append(port)
+    raise ProgramError(f"no {count} free ports between 20000 and 32000")
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
+    return free_ports(1)[0]
 
 
 def _is_free(port: int) -> bool:
@@ -96,10 +104,16 @@ class Server:
                 # Ctrl-C is for whoever started the server, which then ends it in order.
                 start_new_session=True,
             )  # fmt: skip
-        deadline = time.monotonic() + timeout_s
+        try:
+            self._wait(time.monotonic() + timeout_s)
+        except BaseException:  # Also Ctrl-C: nobody else knows of the process yet.
+            self.kill()
+            raise
+
+    def _wait(self, deadline: float) -> None:
+        """Waits until the server answers; at the deadline (of `time.monotonic()`) raises `ProgramError`."""
         while not self.is_ready():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.kill()
+            if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
                 raise ProgramError(f"{self._command[0]} did not start:\n{self.log_text()[-4000:]}")
             time.sleep(0.02)
 

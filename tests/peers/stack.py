@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import secrets
 import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
 
-from tests.peers.programs import ProgramError
 from tests.peers.registries import Notifications, Registry, RegistryKind, RegistryOptions
-from tests.peers.server import LOOPBACK, Server, free_port
+from tests.peers.server import LOOPBACK, Server, free_ports
 
 Settings = Mapping[str, Mapping[str, object]]
 # Four Python processes that import everything: 3 s on an idle machine, 25 s were seen on a busy one.
@@ -28,11 +26,12 @@ class Service(Server):
     Args:
         directory: an empty directory for settings, state and log.
         settings: the tables of the settings file, beside the ports and the state directory.
+        ports: three loopback ports, for web, gateway and the gateway's metrics; free ones if none are given.
     """
 
-    def __init__(self, directory: Path, settings: Settings) -> None:
+    def __init__(self, directory: Path, settings: Settings, ports: Sequence[int] = ()) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        web, gateway, metrics = free_port(), free_port(), free_port()
+        web, gateway, metrics = ports or free_ports(3)
         self.state = directory / "state"
         self.config = directory / "dragonhook.toml"
         self.public_key = self.state / "signing.pub"
@@ -49,12 +48,10 @@ class Service(Server):
     def start(self, timeout_s: float = START_TIMEOUT_S) -> None:
         """Starts the service and waits until webhook, API and gateway answer."""
         super().start(timeout_s)
-        deadline = time.monotonic() + timeout_s
-        while not _answers(self.gateway_url):
-            if time.monotonic() > deadline:
-                self.stop()
-                raise ProgramError(f"the gateway did not start:\n{self.log_text()[-4000:]}")
-            time.sleep(0.02)
+
+    def is_ready(self) -> bool:
+        """Whether webhook, API and gateway answer now."""
+        return super().is_ready() and _answers(self.gateway_url)
 
     def get(self, path: str, **query: str | int) -> Any:
         """The JSON that the API answers.
@@ -85,14 +82,14 @@ class Stack:
         self, directory: Path, kind: RegistryKind = RegistryKind.V2, settings: Settings | None = None
     ) -> None:
         token = secrets.token_hex(16)
-        port = free_port()
+        port, *service_ports = free_ports(4)
         storage = directory / "registry" / "storage"
         tables: dict[str, dict[str, object]] = {name: dict(table) for name, table in (settings or {}).items()}
         tables.setdefault("registry", {})["url"] = f"http://{LOOPBACK}:{port}"
         tables.setdefault("web", {})["token"] = token
         # Without a signature in the redirect the gateway serves whoever reaches it, here only this machine.
         tables.setdefault("gateway", {}).update(origin=f"filesystem:{storage}", closed_network=True)
-        self.service = Service(directory / "service", tables)
+        self.service = Service(directory / "service", tables, service_ports)
         notifications = Notifications(f"{self.service.url}/v1/events/distribution", token)
         options = RegistryOptions(notifications=notifications, redirect_url=self.service.gateway_url)
         self.registry = Registry(kind, directory / "registry", options, port)

@@ -78,9 +78,11 @@ class Spool:
 
     @contextmanager
     def directory(self, job_id: str) -> Iterator[Path]:
-        """The directory of a job: with what an earlier try left, and removed when the job ends."""
+        """The directory of a job: with what an earlier try left, and removed when the job ends.
+
+        It is made by the step that fills it, which can be run again when the disk is full.
+        """
         path = self._root / job_id
-        path.mkdir(parents=True, exist_ok=True)
         try:
             yield path
         finally:

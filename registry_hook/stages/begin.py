@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from converter.classify import Kind, classify, is_image_entry
 from converter.oci import Descriptor, Digest, ImageIndex, ImageManifest
 from registry_hook.errors import JobFailed
@@ -9,6 +11,10 @@ from registry_hook.jobs.model import JsonObject
 from registry_hook.requests import IMAGE, ConversionRequest, text
 from registry_hook.services import Services
 from registry_hook.stages.outside import translated
+
+# There are some dozens of platforms. 4 MiB of index could name 40,000 images, each of them a request here and
+# a job.
+_MAX_IMAGES: Final = 256
 
 
 def begin_image(services: Services, request: ConversionRequest) -> JsonObject:
@@ -42,7 +48,13 @@ def begin_index(services: Services, request: ConversionRequest) -> JsonObject:
         `started`, and `children`: the entries of the index, as JSON, in its order.
     """
     source = source_index(services, request)
-    chosen = [entry for entry in source.manifests if _is_image(services, request.repository, entry)]
+    named = [entry for entry in source.manifests if is_image_entry(entry)]
+    if len(named) > _MAX_IMAGES:
+        raise JobFailed(
+            f"the index {request.source} has {len(named)} images, over the limit of {_MAX_IMAGES}",
+            bad_input=True,
+        )
+    chosen = [entry for entry in named if _is_image(services, request.repository, entry)]
     if not chosen:
         raise JobFailed(f"the index {request.source} has no image that can be converted", bad_input=True)
     return {"started": services.now(), "children": [entry.to_json() for entry in chosen]}
@@ -77,8 +89,6 @@ def child_requests(source: ConversionRequest, begun: JsonObject) -> list[Convers
 
 
 def _is_image(services: Services, repository: str, entry: Descriptor) -> bool:
-    if not is_image_entry(entry):
-        return False
     with translated():
         return classify(services.registry.manifest(repository, str(entry.digest))) is Kind.IMAGE
 

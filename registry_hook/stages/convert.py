@@ -40,9 +40,9 @@ def spooled(services: Services, request: ConversionRequest, directory: Path) -> 
     kept = spool.load(directory)
     if kept is not None:
         return kept
-    _empty(directory)
     source = source_image(services, request)
     with translated():
+        _make_empty(directory)
         config = _read_config(services, request.repository, source.config)
         converted = convert_image(
             source,
@@ -64,8 +64,9 @@ def _read_config(services: Services, repository: str, config: Descriptor) -> byt
         return stream.read()
 
 
-def _empty(directory: Path) -> None:
-    """Removes what a try that was killed left."""
+def _make_empty(directory: Path) -> None:
+    """Makes the directory, or removes what a try that was killed left in it."""
+    directory.mkdir(parents=True, exist_ok=True)
     for path in directory.iterdir():
         if path.is_dir():
             shutil.rmtree(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -264,6 +265,17 @@ def test_a_child_that_was_converted_alone_is_not_converted_again(
     assert len([job_id for job_id in conversions(world) if job_id.startswith("image-")]) == 2
 
 
+def test_an_index_of_thousands_is_refused_before_it_is_followed(
+    world: World, index_entries: list[dict[str, object]]
+) -> None:
+    source = world.push_index("bomb", index_entries * 5000)
+    before = len(world.registry.log)
+    with pytest.raises(JobFailed, match="10000 images") as caught:
+        world.event("bomb", source)
+    assert caught.value.bad_input
+    assert len(world.registry.log) - before < 20
+
+
 def test_one_bad_child_fails_the_index_and_publishes_nothing(
     world: World, index_entries: list[dict[str, object]]
 ) -> None:
@@ -313,6 +325,25 @@ def test_a_step_after_the_spool_was_lost_makes_the_same_again(
     source = world.push("v1", small_image())
     world.event("v1", source)
     assert lost
+    assert verified_source(world, "v1-nydus") == source
+
+
+def test_a_disk_that_is_full_when_a_job_begins_is_waited_out(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[Path] = []
+    mkdir = Path.mkdir
+
+    def full_at_first(path: Path, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
+        if path.parent.name == "spool" and not refused:
+            refused.append(path)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        mkdir(path, mode, parents, exist_ok)
+
+    monkeypatch.setattr(Path, "mkdir", full_at_first)
+    source = world.push("v1", small_image())
+    world.event("v1", source)
+    assert refused
     assert verified_source(world, "v1-nydus") == source
 
 

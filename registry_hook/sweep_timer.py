@@ -9,9 +9,9 @@ from typing import Final
 
 import structlog
 
-from registry_hook.errors import NotStoredError
-from registry_hook.jobs.model import Jobs
-from registry_hook.requests import SweepRequest
+from registry_hook.errors import UnavailableError
+from registry_hook.jobs.model import JobQuery, Jobs, JobState
+from registry_hook.requests import SWEEP, SweepRequest
 
 _PROBE_S: Final = 5.0
 _log = structlog.get_logger(__name__)
@@ -69,13 +69,20 @@ class SweepTimer:
 
     def _loop(self) -> None:
         while not self._stop.wait(self._probe_s):
-            self.turn()
+            try:
+                self.turn()
+            except Exception:
+                # Without this thread the worker would go on, and nothing would be swept any more.
+                _log.exception("unexpected error while looking at clock and registry")
 
     def _number(self) -> int:
         return int(self._now_s() // self._interval_s)
 
     def _ask(self, reason: str, name: str) -> None:
+        waiting = JobQuery(kinds=(SWEEP,), states=(JobState.QUEUED,), limit=1)
         try:
-            self._jobs.enqueue(SweepRequest(reason).job(name))
-        except NotStoredError as error:
+            # One that has not begun will see everything that this one would.
+            if not self._jobs.list_jobs(waiting):
+                self._jobs.enqueue(SweepRequest(reason).job(name))
+        except UnavailableError as error:
             _log.warning("could not ask for a sweep", reason=reason, error=str(error))

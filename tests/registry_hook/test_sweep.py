@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Semaphore
 
 import pytest
 
@@ -160,6 +161,8 @@ def test_the_timer_asks_at_each_interval_once_for_all_workers() -> None:
     for clock.now_s in (7200.0, 10799.0, 10801.0, 10802.0, 14400.0):
         for timer in timers:
             timer.turn()
+            for job in jobs.jobs:
+                jobs.finish(job, {})
     assert reasons(jobs) == ["the interval is over"] * 2
 
 
@@ -181,3 +184,30 @@ def test_a_timer_that_cannot_ask_goes_on() -> None:
     clock.now_s += 3600
     timer.turn()
     assert len(jobs.jobs) == 1
+
+
+def test_a_worker_that_starts_again_and_again_leaves_one_sweep_waiting() -> None:
+    jobs = FakeJobs()
+    for _ in range(5):
+        timer = Clock().timer(jobs)
+        timer.start()
+        timer.stop()
+    assert reasons(jobs) == ["a worker started"]
+    jobs.finish(next(iter(jobs.jobs)), {})
+    timer = Clock().timer(jobs)
+    timer.start()
+    timer.stop()
+    assert reasons(jobs) == ["a worker started"] * 2
+
+
+def test_a_timer_survives_what_it_does_not_expect() -> None:
+    looked = Semaphore(0)
+
+    def fault() -> bool:
+        looked.release()
+        raise RuntimeError("a fault of ours")
+
+    timer = SweepTimer(FakeJobs(), 3600, fault, lambda: 7200.0, probe_s=0.001)
+    timer.start()
+    assert all(looked.acquire(timeout=5) for _ in range(3))
+    timer.stop()

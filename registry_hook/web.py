@@ -13,7 +13,7 @@ from flask import Flask
 from prometheus_client import CollectorRegistry
 
 from registry_hook import api, webhook
-from registry_hook.errors import UnavailableError
+from registry_hook.errors import SettingsError, UnavailableError
 from registry_hook.jobs.model import JobQuery, Jobs
 from registry_hook.set_aside import SetAsideBodies
 from registry_hook.settings_sections import Address
@@ -59,16 +59,23 @@ def readiness(jobs: Jobs) -> dict[str, str]:
 
 
 def serve(app: Flask, address: Address, threads: int) -> None:
-    """Serves until SIGTERM or SIGINT; requests that are being answered are finished."""
-    server = waitress.create_server(
-        app,
-        host=address.host,
-        port=address.port,
-        threads=threads,
-        ident="dragonhook",
-        max_request_body_size=webhook.MAX_BODY_BYTES,
-        channel_timeout=60,
-    )
+    """Serves until SIGTERM or SIGINT; requests that are being answered are finished.
+
+    Raises:
+        SettingsError: the address cannot be listened on.
+    """
+    try:
+        server = waitress.create_server(
+            app,
+            host=address.host,
+            port=address.port,
+            threads=threads,
+            ident="dragonhook",
+            max_request_body_size=webhook.MAX_BODY_BYTES,
+            channel_timeout=60,
+        )
+    except OSError as error:
+        raise SettingsError(f"web.listen: {address}: {error.strerror}") from error
 
     def stop(number: int, _frame: FrameType | None) -> None:
         _log.info("web process is stopping", signal=signal.Signals(number).name)

@@ -80,6 +80,8 @@ def serve(config: Path | None, config_here: Path | None) -> None:
         blob_store(settings)
     except HookError as error:
         raise _WrongSettings(str(error)) from error
+    except OSError as error:
+        raise _WrongSettings(f"state_dir: {error}") from error
     Supervisor(programs(settings, config), settings.jobs.drain_s + 10).run()
 
 

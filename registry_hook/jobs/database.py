@@ -13,8 +13,11 @@ from typing import Final
 
 import sqlalchemy as sa
 from dbos import DBOS
+from dbos import error as dbos_error
 from sqlalchemy import event
 from sqlalchemy.pool import QueuePool
+
+from registry_hook.errors import UnavailableError
 
 SCHEMA: Final = "dbos"
 _BUSY_TIMEOUT_MS: Final = 30_000
@@ -56,12 +59,20 @@ def open_engine(url: str, *, pool_size: int = 5) -> sa.Engine:
 
 
 def prepare(url: str) -> None:
-    """Creates or upgrades the tables; cheap when there is nothing to do, and safe to run in parallel."""
-    if is_sqlite(url):
-        engine = open_engine(url)
-        engine.connect().close()
-        engine.dispose()
-    DBOS.migrate(url)
+    """Creates or upgrades the tables; cheap when there is nothing to do, and safe to run in parallel.
+
+    Raises:
+        UnavailableError: the database cannot be reached, or its file cannot be written.
+    """
+    try:
+        if is_sqlite(url):
+            engine = open_engine(url)
+            engine.connect().close()
+            engine.dispose()
+        DBOS.migrate(url)
+    except (OSError, sa.exc.SQLAlchemyError, dbos_error.DBOSException) as error:
+        reason = " ".join(str(error).split())
+        raise UnavailableError(f"the job database cannot be used: {reason}") from error
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

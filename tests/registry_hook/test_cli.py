@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from converter.oci import ImageIndex, ImageManifest, parse_manifest
+from registry_hook import logs
 from registry_hook.cli import main
 from registry_hook.cli.clients import is_loopback
 from registry_hook.errors import SettingsError
@@ -24,6 +26,8 @@ from tests.registry_hook.world import small_image
 def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
+    # It would take the log of this process away from the tests that come later.
+    monkeypatch.setattr(logs, "configure", lambda *_: None)
 
 
 def run(*arguments: str) -> Result:
@@ -137,6 +141,39 @@ def settings_file(tmp_path: Path, more: str = "") -> Path:
     path = tmp_path / "dragonhook.toml"
     path.write_text(f'state_dir = "{tmp_path}/state"\n[registry]\nurl = "http://127.0.0.1:5000"\n{more}')
     return path
+
+
+@pytest.mark.parametrize(("command", "status"), [("serve", 2), ("backfill", 1)])
+def test_a_state_directory_that_cannot_be_used_is_told_in_one_line(
+    tmp_path: Path, command: str, status: int
+) -> None:
+    path = settings_file(tmp_path)
+    (tmp_path / "state").write_text("a file where the directory should be")
+    result = run(command, "--config", str(path))
+    assert result.exit_code == status, result.output
+    assert str(tmp_path / "state") in result.output
+    assert result.output.count("\n") == 1
+
+
+def test_a_database_that_is_down_is_told_in_one_line_without_its_password(tmp_path: Path) -> None:
+    path = settings_file(
+        tmp_path,
+        '[jobs]\ndatabase = "postgresql://u:hush@127.0.0.1:1/d"\n[signing]\nkey_file = "/k"\n'
+        '[web]\ntoken = "t"\n',
+    )
+    result = run("backfill", "--config", str(path))
+    assert result.exit_code == 1, result.output
+    assert "Connection refused" in result.output
+    assert "hush" not in result.output
+    assert result.output.count("\n") == 1
+
+
+def test_an_address_that_is_taken_is_told_in_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        result = run("web", "--config", str(settings_file(tmp_path, f'[web]\nlisten = "{address}"\n')))
+    assert result.exit_code == 2, result.output
+    assert result.output.splitlines()[-1] == f"Error: web.listen: {address}: Address already in use"
 
 
 def test_key_and_token_are_made_once_and_kept_private(tmp_path: Path) -> None:

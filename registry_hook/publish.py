@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from converter.classify import Kind, classify
-from converter.oci import Digest
+from converter.oci import Digest, Manifest
 from registry_hook.jobs.model import JsonObject
 from registry_hook.registry.errors import NotFoundError
 from registry_hook.requests import ConversionRequest, PublicationRequest, text
@@ -47,7 +47,7 @@ def publish_tag(
             return {"moved": True}
         current = services.registry.resolve(request.repository, target)
         if current is None or current.digest != digest:
-            if current is not None and _is_foreign(services, request.repository, target):
+            if current is not None and _is_taken(services, request.repository, target):
                 return {"skipped": f"{target} is an image of its own, not a conversion; it is left alone"}
             manifest = services.registry.manifest(request.repository, str(digest))
             services.registry.put_manifest(request.repository, target, manifest.raw, manifest.media_type)
@@ -62,10 +62,13 @@ def _means(services: Services, request: PublicationRequest, source: Digest) -> b
     return found is not None and found.digest == source
 
 
-def _is_foreign(services: Services, repository: str, target: str) -> bool:
-    """Whether somebody pushed an ordinary image under the name that we would use."""
+def is_foreign(manifest: Manifest) -> bool:
+    """Whether what lies under a converted image's tag is an ordinary image that somebody pushed."""
+    return classify(manifest) in (Kind.IMAGE, Kind.INDEX)
+
+
+def _is_taken(services: Services, repository: str, target: str) -> bool:
     try:
-        manifest = services.registry.manifest(repository, target)
+        return is_foreign(services.registry.manifest(repository, target))
     except NotFoundError:
         return False
-    return classify(manifest) in (Kind.IMAGE, Kind.INDEX)

@@ -18,7 +18,7 @@ import structlog
 from converter.oci import Digest, ImageIndex, Manifest, OciError, media_types
 from registry_hook.jobs.model import JobRequest, JsonObject
 from registry_hook.notification import is_artifact_tag
-from registry_hook.publish import SUFFIX, converted_tag
+from registry_hook.publish import SUFFIX, converted_tag, is_foreign
 from registry_hook.registry.errors import ContentError, ProtocolError, RefusedError
 from registry_hook.requests import IMAGE, INDEX, SWEEP, ConversionRequest, PublicationRequest
 from registry_hook.services import Services
@@ -82,20 +82,26 @@ def _lacking(services: Services, repository: str, tally: _Tally) -> Iterator[tup
         _skip(repository, None, error, tally)
         return
     tally.tags += len(tags)
-    published: dict[str, Digest | None] = {}
-    for tag in sorted(tags):
-        if tag.endswith(SUFFIX):
-            published[tag] = _published_source(services, repository, tag, tally)
+    published: dict[str, Digest] = {}
+    taken: set[str] = set()
+    for tag in sorted(tag for tag in tags if tag.endswith(SUFFIX)):
+        manifest = _manifest(services, repository, tag, tally)
+        if manifest is not None and (source := source_of(manifest)) is not None:
+            published[tag] = source
+        elif manifest is not None and is_foreign(manifest):
+            taken.add(tag)
     for tag in sorted(tags):
         # A tag that only looks like a converted one is an image like any other.
-        if is_artifact_tag(tag) or published.get(tag) is not None:
+        if is_artifact_tag(tag) or tag in published:
             if tag.endswith(SUFFIX) and tag.removesuffix(SUFFIX) not in tags:
                 _log.info("converted tag without its source tag", repository=repository, tag=tag)
             continue
         target = converted_tag(tag)
+        if target is None or target in taken:
+            continue
         try:
             found = services.registry.resolve(repository, tag)
-            if found is None or target is None or published.get(target) == found.digest:
+            if found is None or published.get(target) == found.digest:
                 continue
             if _convertible(services, repository, found.digest):
                 yield tag, found.digest
@@ -103,9 +109,9 @@ def _lacking(services: Services, repository: str, tally: _Tally) -> Iterator[tup
             _skip(repository, tag, error, tally)
 
 
-def _published_source(services: Services, repository: str, tag: str, tally: _Tally) -> Digest | None:
+def _manifest(services: Services, repository: str, tag: str, tally: _Tally) -> Manifest | None:
     try:
-        return source_of(services.registry.manifest(repository, tag))
+        return services.registry.manifest(repository, tag)
     except _UNREADABLE as error:
         _skip(repository, tag, error, tally)
         return None

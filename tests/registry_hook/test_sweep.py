@@ -90,6 +90,12 @@ def test_an_ordinary_image_under_a_name_like_ours_is_asked_for(world: World) -> 
     assert swept(world) == [(REPOSITORY, "my-nydus")]
 
 
+def test_a_tag_whose_name_for_us_is_taken_is_not_tried_every_hour(world: World) -> None:
+    world.push("v1", small_image("a"))
+    world.push("v1-nydus", small_image("somebody's own"))
+    assert swept(world) == [(REPOSITORY, "v1-nydus")]
+
+
 def test_an_image_that_was_found_to_be_broken_is_not_tried_every_hour(world: World) -> None:
     source = world.push("v1", small_image())
     job = ConversionRequest(IMAGE, REPOSITORY, source, world.services.settings).job(1)

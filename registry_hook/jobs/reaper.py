@@ -67,6 +67,9 @@ class Reaper:
                 self.reap(held)
             except sa.exc.SQLAlchemyError as error:
                 _log.warning("could not look for dead workers", error=str(error))
+            except Exception:
+                # Without this thread, a worker that lost its lock would work on beside its heir.
+                _log.exception("unexpected error while looking for dead workers")
 
     def reap(self, held: sa.Connection) -> int:
         """Takes over what dead workers left.

@@ -22,7 +22,7 @@ from registry_hook.publish import SUFFIX, converted_tag, is_foreign
 from registry_hook.registry.errors import ContentError, ProtocolError, RefusedError
 from registry_hook.requests import IMAGE, INDEX, SWEEP, ConversionRequest, PublicationRequest
 from registry_hook.services import Services
-from registry_hook.stages.find import previous_runs
+from registry_hook.stages.find import last_run
 from registry_hook.stages.outside import translated
 from registry_hook.stages.resolve import why_not
 
@@ -123,8 +123,9 @@ def _convertible(services: Services, repository: str, digest: Digest) -> bool:
     if why_not(manifest) is not None:
         return False
     kind = INDEX if isinstance(manifest, ImageIndex) else IMAGE
-    runs = previous_runs(services, ConversionRequest(kind, repository, digest, services.settings).job)
-    return not (runs and runs[-1].bad_input)
+    wanted = ConversionRequest(kind, repository, digest, services.settings)
+    _, last = last_run(services.jobs, wanted.job)
+    return last is None or not last.bad_input
 
 
 def _ask(services: Services, repository: str, tag: str, digest: Digest) -> bool:
@@ -136,10 +137,10 @@ def _ask(services: Services, repository: str, tag: str, digest: Digest) -> bool:
         # With dots, which the name of an event's job never has: a sender must not take a name of ours.
         return replace(wanted.job(f"{SWEEP}.{name}.{number}"), priority=_BACKLOG)
 
-    runs = previous_runs(services, numbered)
-    if runs and runs[-1].state.active:
+    count, last = last_run(services.jobs, numbered)
+    if last is not None and last.state.active:
         return False
-    services.jobs.enqueue(numbered(len(runs) + 1))
+    services.jobs.enqueue(numbered(count + 1))
     return True
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from registry_hook.jobs.model import Job, JobRequest, JobState, JsonObject
+from registry_hook.jobs.model import Job, JobRequest, Jobs, JobState, JsonObject
 from registry_hook.requests import ConversionRequest, text
 from registry_hook.services import Services
 from registry_hook.stages.outside import translated
 
-_PAGE: Final = 16
+_POWERS: Final = 20  # a million runs
 
 
 def find_conversion(services: Services, request: ConversionRequest) -> JsonObject:
@@ -23,18 +23,17 @@ def find_conversion(services: Services, request: ConversionRequest) -> JsonObjec
         The result of the last run, if it succeeded and the registry still has it; else `number`.
     """
     with translated():
-        runs = previous_runs(services, request.job)
-    if not runs:
+        count, last = last_run(services.jobs, request.job)
+    if last is None:
         return {"number": 1}
-    last = runs[-1]
     if last.state.active:
-        return {"number": len(runs)}
+        return {"number": count}
     if last.state is JobState.DONE and last.result is not None:
         with translated():
             kept = services.registry.resolve(request.repository, text(last.result, "digest"))
         if kept is not None:
             return last.result
-    return {"number": len(runs) + 1}
+    return {"number": count + 1}
 
 
 def run_of(request: ConversionRequest, found: JsonObject) -> JobRequest:
@@ -42,17 +41,27 @@ def run_of(request: ConversionRequest, found: JsonObject) -> JobRequest:
     return request.job(int(str(found["number"])))
 
 
-def previous_runs(services: Services, numbered: Callable[[int], JobRequest]) -> list[Job]:
-    """All runs of something whose runs are numbered from 1, the oldest first.
+def last_run(jobs: Jobs, numbered: Callable[[int], JobRequest]) -> tuple[int, Job | None]:
+    """The last run of something whose runs are numbered from 1 without a gap.
+
+    What fails for a year is run again at each sweep, so the runs are not listed: for n of them, log2(n) + 1
+    questions are enough.
 
     Args:
-        services: where jobs are kept.
+        jobs: where they are kept.
         numbered: gives the request of the n-th run.
+
+    Returns:
+        How many runs there are, and the last of them.
     """
-    runs: list[Job] = []
-    while True:
-        wanted = [numbered(number).job_id for number in range(len(runs) + 1, len(runs) + 1 + _PAGE)]
-        found = services.jobs.get(wanted)
-        runs += [found[job_id] for job_id in wanted if job_id in found]
-        if len(found) < _PAGE:
-            return runs
+    count, last = 0, None
+    steps = [1 << power for power in range(_POWERS)]
+    while steps:
+        names = {step: numbered(count + step).job_id for step in steps}
+        found = jobs.get(list(names.values()))
+        reached = max((step for step in steps if names[step] in found), default=None)
+        if reached is None:
+            break
+        count, last = count + reached, found[names[reached]]
+        steps = [step for step in steps if step < reached]
+    return count, last

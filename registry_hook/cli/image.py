@@ -104,10 +104,11 @@ def verify(
 ) -> None:
     """Verify the converted image REF.
 
-    REF is HOST/REPOSITORY:TAG or HOST/REPOSITORY@DIGEST. Where it fails, the rule is named.
+    REF is HOST/REPOSITORY:TAG or HOST/REPOSITORY@DIGEST, with or without docker:// before it. Where it fails,
+    the rule is named.
     """
     with _errors_in_one_line():
-        wanted = Reference.parse(reference)
+        wanted = Reference.parse(reference.removeprefix("docker://"))
         policy = VerificationPolicy(
             keys=tuple(VerificationKey.load(path) for path in key_files),
             repositories=frozenset({f"{wanted.host}/{wanted.repository}", *names}),

@@ -109,6 +109,7 @@ def test_a_bad_layer_is_told_in_one_line_and_leaves_no_image(tmp_path: Path) -> 
         (("convert", "dir:/x", "oci:/tmp/x:v1"), 1, "dir:"),
         (("convert", "--kernel-mountable", "--compressor", "zstd", "oci:a:b", "oci:c:d"), 2, "excludes"),
         (("verify", "app:v1", "--key", "/nowhere.pub"), 1, "lacks a registry host"),
+        (("verify", "docker://app:v1", "--key", "/nowhere.pub"), 1, "'app:v1' lacks a registry host"),
         (("verify", "r.example/app:v1", "--key", "/nowhere.pub"), 1, "/nowhere.pub"),
         (("verify", "r.example/app:v1"), 2, "--key"),
         (("serve",), 2, "registry.url: is required"),

@@ -25,6 +25,7 @@ Scopes: TypeAlias = tuple[str, ...]
 
 CATALOG_SCOPES: Final[Scopes] = ("registry:catalog:*",)
 _DEFAULT_LIFETIME_S: Final = 60  # for answers without expires_in
+_LONGEST_LIFETIME_S: Final = 1e9  # JSON can hold infinity, and integers that no float can
 _MAX_TOKENS: Final = 1000
 _MAX_TOKEN_CHARACTERS: Final = 64 * 1024
 
@@ -186,6 +187,7 @@ def _parse_token(body: bytes, host: str) -> tuple[str, float]:
     usable = isinstance(token, str) and token.isascii() and token.isprintable() and " " not in token
     if not usable or len(token) > _MAX_TOKEN_CHARACTERS:
         raise ProtocolError(f"token server of {host}: the answer holds no usable token")
-    if isinstance(lifetime_s, bool) or not isinstance(lifetime_s, int | float) or lifetime_s <= 0:
+    number = isinstance(lifetime_s, int | float) and not isinstance(lifetime_s, bool)
+    if not number or not 0 < lifetime_s < _LONGEST_LIFETIME_S:
         lifetime_s = _DEFAULT_LIFETIME_S
     return token, float(lifetime_s)

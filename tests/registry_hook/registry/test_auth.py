@@ -207,6 +207,14 @@ def test_tokens_are_renewed_before_they_expire() -> None:
     assert authorizer.header(scopes) == "Bearer c"
 
 
+def test_a_lifetime_beyond_all_numbers_is_an_unknown_one() -> None:
+    guarded = TokenGuarded(expires_in=10**400)
+    with client_of(guarded, USER) as client:
+        for _ in range(2):
+            client.blob_size("app", blob(b"x").digest)
+    assert len(guarded.asked) == 1
+
+
 def test_many_threads_share_one_token() -> None:
     guarded = TokenGuarded()
     lock = threading.Lock()

@@ -60,7 +60,7 @@ class Containerd:
         image.write_archive(archive, reference)
         start_s = int(time.time())
         self._ctr("images", "import", "--no-unpack", "--snapshotter", "overlayfs", str(archive))
-        self._ctr("images", "mount", "--snapshotter", "overlayfs", reference, str(target))
+        self._mount(reference, target)
         try:
             return forget_times(reachable(snapshot(target)), start_s)
         finally:
@@ -68,6 +68,17 @@ class Containerd:
             self._ctr("images", "rm", "--sync", reference)
             archive.unlink()
             target.rmdir()
+
+    def _mount(self, reference: str, target: Path) -> None:
+        """Unpacks and mounts. `ctr` holds no lease meanwhile, so a collection can take a layer away."""
+        for attempt in range(5):
+            try:
+                self._ctr("images", "mount", "--snapshotter", "overlayfs", reference, str(target))
+            except UnpackRefusedError as error:
+                if attempt == 4 or "failed to prepare extraction snapshot" not in str(error):
+                    raise
+            else:
+                return
 
     def _ctr(self, *arguments: str) -> str:
         address = ["--address", str(self.root / "containerd.sock"), "--namespace", "truth"]

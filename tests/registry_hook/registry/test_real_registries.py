@@ -131,9 +131,11 @@ def test_an_upload_survives_cut_connections(
     cuts: list[int], kind: RegistryKind, registry: Registry, client: RegistryClient, tmp_path: Path
 ) -> None:
     large = large_file(tmp_path / "blob", 101 * MIB)
+    # Long enough for a busy registry to notice that the connection is gone.
+    retry = RetryPolicy(attempts=8, first_pause_s=0.5, longest_pause_s=2.0)
     with (
         CuttingProxy(registry.port, cuts, upstream=True) as proxy,
-        RegistryClient(RegistryEndpoint(proxy.url), retry=HASTY) as through,
+        RegistryClient(RegistryEndpoint(proxy.url), retry=retry) as through,
     ):
         assert through.put_blob("app", large, tmp_path / "blob") is True
         assert proxy.done == len(cuts)

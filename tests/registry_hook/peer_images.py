@@ -34,13 +34,13 @@ class Pusher:
         return self.push_manifest(repository, tag, image.manifest.raw, image.manifest.media_type)
 
     def push_blob(self, repository: str, digest: Digest, content: bytes) -> None:
-        """Pushes a blob, unless it is there."""
+        """Pushes a blob, unless it is there; from the start if the registry was killed and forgot it."""
         path = f"/v2/{repository}/blobs"
-        if self._send("HEAD", f"{path}/{digest}", allowed=(200, 404)).status_code == 200:
-            return
-        started = self._send("POST", f"{path}/uploads/", allowed=(202,))
-        url = httpx.URL(started.headers["Location"]).copy_add_param("digest", str(digest))
-        self._send("PUT", str(url), content=content, allowed=(201, 404))
+        # A registry that was killed while it wrote the blob's link answers 400 until it is written again.
+        while self._send("HEAD", f"{path}/{digest}", allowed=(200, 400, 404)).status_code != 200:
+            started = self._send("POST", f"{path}/uploads/", allowed=(202,))
+            url = httpx.URL(started.headers["Location"]).copy_add_param("digest", str(digest))
+            self._send("PUT", str(url), content=content, allowed=(201, 404))
 
     def push_manifest(self, repository: str, tag: str | None, raw: bytes, media_type: str) -> Digest:
         """Pushes a manifest, under its digest where there is no tag."""

@@ -24,8 +24,6 @@ from registry_hook.settings import Settings
 from registry_hook.sweep_timer import SweepTimer
 from registry_hook.wiring.services import services as build_services
 
-# A repository that nobody has: the answer alone matters.
-_PROBED = ("dragonhook/probe", "none")
 # Uploads into the store that began longer ago than this were killed.
 _LONGEST_PUT = timedelta(days=1)
 _log = structlog.get_logger(__name__)
@@ -73,7 +71,7 @@ def run_worker(settings: Settings) -> None:
 def answers(registry: RegistryClient) -> bool:
     """Whether the registry says anything at all."""
     try:
-        registry.resolve(*_PROBED)
+        registry.ping()
     except RetryLaterError:
         return False
     except RegistryError:

@@ -56,6 +56,15 @@ class RegistryClient:
         self.retry = retry or RetryPolicy()
         self.session = Session(endpoint, credentials or NoCredentials(), self.retry, transport)
 
+    def ping(self) -> None:
+        """Asks whether a registry answers at all (distribution spec 1.1, "Determining Support").
+
+        Raises:
+            RegistryUnavailableError: it does not.
+            RegistryError: something answers, but not as a registry that takes our credentials.
+        """
+        self.session.fetch(Call("GET", "", ()), _MAX_ANSWER_BYTES)
+
     def resolve(self, repository: str, reference: str) -> Descriptor | None:
         """Asks what a tag or digest names, without fetching it.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from converter.chunk_manifest import SourceImage
 from converter.oci import Descriptor, Digest, ImageIndex, Manifest, Platform, fallback_tag
+from registry_hook.errors import JobFailed
 from registry_hook.jobs.model import JsonObject
 from registry_hook.registry import update_fallback_index
 from registry_hook.registry.artifacts import push_artifact
@@ -20,6 +21,7 @@ from registry_hook.stages.begin import digest_of, source_image, source_index
 from registry_hook.stages.convert import spooled
 from registry_hook.stages.outside import translated
 from signer.attach import Artifact, referrer_descriptor
+from signer.errors import ReferrersError
 from signer.provenance import Build
 from signer.referrers import merge_referrers
 from signer.sign import (
@@ -154,7 +156,10 @@ def _list(
     def merge(existing: bytes | None, gone: Collection[str]) -> bytes:
         return merge_referrers(existing, entries, first, gone)
 
-    update_fallback_index(services.registry, repository, subject, merge, nullcontext())
+    try:
+        update_fallback_index(services.registry, repository, subject, merge, nullcontext())
+    except ReferrersError as error:
+        raise JobFailed(f"{services.named(repository)}:{fallback_tag(subject)}: {error}") from error
 
 
 def _with_other_signatures(services: Services, repository: str, ours: Artifact) -> Artifact:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from converter.oci import Descriptor, Digest, Platform
+from converter.oci import Descriptor, Digest, Platform, encode_json, fallback_tag, media_types
 from registry_hook import pipeline
 from registry_hook.errors import JobFailed
 from registry_hook.jobs.model import JsonObject
@@ -58,6 +58,17 @@ def test_the_source_is_listed_with_the_converted_image_first(world: World) -> No
     assert [str(entry.digest) for entry in world.index(f"sha256-{source.hex}").manifests] == [
         world.tag("v1-nydus")
     ]
+
+
+def test_junk_in_the_place_of_the_fallback_index_is_named_and_kept(world: World) -> None:
+    source = world.push("v1", small_image())
+    junk = encode_json({"schemaVersion": 2, "mediaType": media_types.DOCKER_INDEX, "manifests": []})
+    tag = fallback_tag(source)
+    world.services.registry.put_manifest(REPOSITORY, tag, junk, media_types.DOCKER_INDEX)
+    with pytest.raises(JobFailed, match=f"{REPOSITORY}:{tag}: .* delete the tag"):
+        world.event("v1", source)
+    assert world.tag(tag) == str(Digest.of(junk))
+    assert world.tag("v1-nydus") is None
 
 
 def test_the_tag_moves_after_everything_it_leads_to(world: World) -> None:

@@ -29,6 +29,8 @@ from registry_hook.registry import (
     RefusedError,
     RegistryClient,
     RegistryError,
+    RegistryUnavailableError,
+    UnauthorizedError,
 )
 from tests.registry_hook.registry.fake import (
     FakeRegistry,
@@ -349,3 +351,17 @@ class NoisyCredentials:
 
     def credential(self, host: str, *, fresh: bool = False) -> Credential | None:
         return Credential("user", "secret")
+
+
+def test_a_ping_asks_for_the_api_itself() -> None:
+    seen, handle = answers(httpx.Response(200, json={}))
+    with client_of(handle) as client:
+        client.ping()
+    assert [(request.method, request.url.path) for request in seen] == [("GET", "/v2/")]
+
+
+def test_a_ping_tells_silence_from_refusal() -> None:
+    with client_of(lambda _: httpx.Response(401)) as client, pytest.raises(UnauthorizedError):
+        client.ping()
+    with client_of(lambda _: httpx.Response(502)) as client, pytest.raises(RegistryUnavailableError):
+        client.ping()

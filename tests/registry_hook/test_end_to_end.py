@@ -8,11 +8,23 @@ from pathlib import Path
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.peers.programs import run_command
+from converter.chunk_manifest import PREDICATE_CHUNK_MANIFEST
+from converter.chunk_manifest.chunk_list_reader import ChunkListReader
+from converter.oci import Digest, media_types
+from signer.attach import ANNOTATION_BLOB
+from signer.keys import SigningKey
+from tests.peers.programs import ProgramError, run_command
 from tests.peers.registries import RegistryKind
 from tests.peers.stack import COMMAND, Stack
-from tests.peers.tools import skopeo_copy
+from tests.peers.tools import (
+    cosign_verify,
+    cosign_verify_attestation,
+    oras_discover,
+    oras_pull,
+    skopeo_copy,
+)
 from tests.registry_hook.peer_images import Pusher, wait_until
 from tests.registry_hook.world import small_image
 
@@ -60,6 +72,36 @@ def test_a_push_becomes_a_signed_image(stack: Stack, tmp_path: Path) -> None:
         "steps"
     ]
     assert [step["name"] for step in steps] == ["begin", "convert", "store", "upload", "sign"]
+
+
+def test_cosign_and_oras_accept_what_a_push_made(stack: Stack, tmp_path: Path) -> None:
+    image = small_image("y" * 3_000_000)
+    pusher = Pusher(stack.registry.url)
+    pusher.push("demo/app", "v1", image)
+    wait_until(lambda: "v1-nydus" in pusher.tags("demo/app"), 60, "the converted tag")
+    converted, source = stack.reference("demo/app:v1-nydus"), stack.reference("demo/app:v1")
+    key, other = stack.service.public_key, tmp_path / "other.pub"
+    other.write_bytes(SigningKey(ec.generate_private_key(ec.SECP256R1())).public_key.pem)
+
+    cosign_verify(converted, key)
+    for name in (converted, source):
+        with pytest.raises(ProgramError, match="no matching|no signatures"):
+            cosign_verify(name, other if name == converted else key)
+    for predicate in (PREDICATE_CHUNK_MANIFEST, "slsaprovenance1"):
+        cosign_verify_attestation(converted, key, predicate)
+        with pytest.raises(ProgramError, match="no matching"):
+            cosign_verify_attestation(converted, other, predicate)
+        with pytest.raises(ProgramError, match="no matching"):
+            cosign_verify_attestation(source, key, predicate)
+
+    lists = [entry for entry in oras_discover(converted) if entry["artifactType"] == media_types.CHUNK_LIST]
+    assert len(lists) == 1
+    oras_pull(stack.reference(f"demo/app@{lists[0]['digest']}"), tmp_path / "pulled")
+    (file,) = (tmp_path / "pulled").glob("*.chunklist")
+    with file.open("rb") as stream:
+        assert ChunkListReader(stream).read_all().blob == Digest.parse(
+            lists[0]["annotations"][ANNOTATION_BLOB]
+        )
 
 
 def test_what_was_pushed_before_the_service_started_is_found(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from converter.chunk_manifest import PREDICATE_CHUNK_MANIFEST
 from converter.chunk_manifest.chunk_list_reader import ChunkListReader
-from converter.oci import Digest, media_types
+from converter.oci import media_types
 from signer.attach import ANNOTATION_BLOB
 from signer.keys import SigningKey
 from tests.peers.programs import ProgramError, run_command
@@ -84,9 +84,10 @@ def test_cosign_and_oras_accept_what_a_push_made(stack: Stack, tmp_path: Path) -
     other.write_bytes(SigningKey(ec.generate_private_key(ec.SECP256R1())).public_key.pem)
 
     cosign_verify(converted, key)
-    for name in (converted, source):
-        with pytest.raises(ProgramError, match="no matching|no signatures"):
-            cosign_verify(name, other if name == converted else key)
+    with pytest.raises(ProgramError, match="no matching"):
+        cosign_verify(converted, other)
+    with pytest.raises(ProgramError, match="no signatures"):
+        cosign_verify(source, key)
     for predicate in (PREDICATE_CHUNK_MANIFEST, "slsaprovenance1"):
         cosign_verify_attestation(converted, key, predicate)
         with pytest.raises(ProgramError, match="no matching"):
@@ -99,9 +100,8 @@ def test_cosign_and_oras_accept_what_a_push_made(stack: Stack, tmp_path: Path) -
     oras_pull(stack.reference(f"demo/app@{lists[0]['digest']}"), tmp_path / "pulled")
     (file,) = (tmp_path / "pulled").glob("*.chunklist")
     with file.open("rb") as stream:
-        assert ChunkListReader(stream).read_all().blob == Digest.parse(
-            lists[0]["annotations"][ANNOTATION_BLOB]
-        )
+        listed = ChunkListReader(stream).read_all().blob
+    assert str(listed) == lists[0]["annotations"][ANNOTATION_BLOB]
 
 
 def test_what_was_pushed_before_the_service_started_is_found(tmp_path: Path) -> None:

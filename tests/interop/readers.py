@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from tests.interop.blobs import layer_bootstrap
 from tests.interop.conversion import Conversion
 from tests.peers.mounts import directory_backend, erofs_mount, nydusd_mount
 from tests.peers.programs import run_program
@@ -19,6 +20,19 @@ def check(bootstrap: Path) -> None:
         ProgramError: it refuses the bootstrap.
     """
     run_program("nydus-image", "check", "--bootstrap", bootstrap)
+
+
+def check_all(conversion: Conversion, work: Path) -> None:
+    """`check` of the image's bootstrap and of the one inside each layer blob.
+
+    Raises:
+        ProgramError: it refuses one of them.
+    """
+    check(conversion.bootstrap)
+    for number, blob in enumerate(conversion.image.blobs):
+        bootstrap = work / f"layer{number}.boot"
+        bootstrap.write_bytes(layer_bootstrap(blob.path.read_bytes()))
+        check(bootstrap)
 
 
 def by_nydusd(conversion: Conversion, work: Path) -> Tree:

@@ -10,10 +10,10 @@ from converter.errors import ConvertError
 from converter.options import ConvertOptions
 from tests.images.layout import Compression
 from tests.images.odd import REFUSED, ROOTS, Case, case_image, named, odd_image
-from tests.interop.blobs import chunks, layer_bootstrap
+from tests.interop.blobs import chunks
 from tests.interop.containerd import Containerd
 from tests.interop.conversion import Conversion, convert
-from tests.interop.readers import by_fsck, by_kernel, by_nydusd, check
+from tests.interop.readers import by_fsck, by_kernel, by_nydusd, check, check_all
 from tests.interop.truth import UNLISTED_TIMES, converted_cases
 from tests.peers.programs import ProgramError
 from tests.trees import Tree, assert_same_tree, wrong_link_counts
@@ -85,11 +85,7 @@ def test_unlisted_directories_keep_the_time_of_their_last_listing(
 def test_nydus_image_accepts_every_bootstrap(options: ConvertOptions, tmp_path: Path) -> None:
     cases = [case for case in converted_cases() if case.name not in REFUSED_BY_CHECK]
     conversion = convert(odd_image(cases, COMPRESSIONS), tmp_path / "converted", options)
-    check(conversion.bootstrap)
-    for number, blob in enumerate(conversion.image.blobs):
-        bootstrap = tmp_path / f"layer{number}.boot"
-        bootstrap.write_bytes(layer_bootstrap(blob.path.read_bytes()))
-        check(bootstrap)
+    check_all(conversion, tmp_path)
 
 
 @pytest.mark.interop

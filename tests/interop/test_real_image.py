@@ -12,7 +12,7 @@ from tests.demo.image import TAG, demo_image
 from tests.images.layout import Image, read_image
 from tests.interop.containerd import containerd
 from tests.interop.conversion import convert
-from tests.interop.readers import by_kernel, by_nydusd, check
+from tests.interop.readers import by_kernel, by_nydusd, check_all
 from tests.interop.umoci import unpack
 from tests.trees import Tree, assert_same_tree, wrong_link_counts
 
@@ -34,7 +34,7 @@ def truth(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tr
 @pytest.mark.interop
 def test_nydusd_shows_what_containerd_unpacks(image: Image, truth: Tree, tmp_path: Path) -> None:
     conversion = convert(image, tmp_path / "converted", ConvertOptions())
-    check(conversion.bootstrap)
+    check_all(conversion, tmp_path)
     shown = by_nydusd(conversion, tmp_path / "nydusd")
     assert len(shown) > 10_000
     assert_same_tree(truth, shown)

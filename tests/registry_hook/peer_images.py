@@ -40,7 +40,8 @@ class Pusher:
         while self._send("HEAD", f"{path}/{digest}", allowed=(200, 400, 404)).status_code != 200:
             started = self._send("POST", f"{path}/uploads/", allowed=(202,))
             url = httpx.URL(started.headers["Location"]).copy_add_param("digest", str(digest))
-            self._send("PUT", str(url), content=content, allowed=(201, 404))
+            if self._send("PUT", str(url), content=content, allowed=(201, 404)).status_code == 201:
+                return
 
     def push_manifest(self, repository: str, tag: str | None, raw: bytes, media_type: str) -> Digest:
         """Pushes a manifest, under its digest where there is no tag."""

@@ -66,6 +66,9 @@ _NYDUS_OS_FEATURE: Final = "nydus.remoteimage.v1"  # how nydus marked index entr
 
 
 def _classify_index(index: ImageIndex) -> Kind:
+    # Its layers are out of sight here, and a converted index has a subject, as lists of referrers do.
+    if media_types.ANNOTATION_SOURCE_DIGEST in index.annotations:
+        return Kind.NYDUS
     if index.artifact_type or index.subject or not any(is_image_entry(entry) for entry in index.manifests):
         return Kind.ARTIFACT
     return Kind.INDEX

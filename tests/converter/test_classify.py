@@ -83,6 +83,18 @@ OTHER = "application/vnd.example.artifact.v1"
             Kind.ARTIFACT,
         ),
         (index(descriptor(media_types.OCI_MANIFEST), artifactType=OTHER), Kind.ARTIFACT),
+        (
+            index(descriptor(media_types.OCI_MANIFEST), subject=descriptor(media_types.OCI_INDEX)),
+            Kind.ARTIFACT,
+        ),
+        (
+            index(
+                descriptor(media_types.OCI_MANIFEST, **platform()),
+                subject=descriptor(media_types.OCI_INDEX),
+                annotations={media_types.ANNOTATION_SOURCE_DIGEST: DIGEST},
+            ),
+            Kind.NYDUS,
+        ),
     ],
 )
 def test_classify(raw: bytes, kind: Kind) -> None:

@@ -36,6 +36,7 @@ class _Commands(click.Group):
     "--config", type=click.Path(path_type=Path, dir_okay=False),
     help="Settings file; default: $DRAGONHOOK_CONFIG, else ./dragonhook.toml if it is there.",
 )  # fmt: skip
+@click.version_option(package_name="dragonhook", message="%(version)s")
 @click.pass_context
 def main(context: click.Context, config: Path | None) -> None:
     """Makes the images of a registry start in seconds on thousands of nodes, and provably unaltered."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import socket
 from pathlib import Path
@@ -32,6 +33,12 @@ def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(main, arguments)
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    shown = run("--version")
+    assert shown.exit_code == 0, shown.output
+    assert shown.output == run("version").output == f"{importlib.metadata.version('dragonhook')}\n"
 
 
 def layout_manifest(directory: Path) -> ImageManifest | ImageIndex:

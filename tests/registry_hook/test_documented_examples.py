@@ -117,14 +117,14 @@ def test_commands_are_taken_by_the_command_line(page: str, command: str, tmp_pat
     # `[--deep]` and the like are optional parts, `FILE` and the like stand for values.
     words = shlex.split(command.replace("[", "").replace("]", ""), comments=True)[1:]
     (tmp_path / "FILE").touch()
-    group = main.make_context("dragonhook", words)
-    given = [*group._protected_args, *group.args]
-    if not given:  # an option of the group alone
-        return
-    name, subcommand, rest = main.resolve_command(group, given)
-    assert subcommand is not None
-    if not _names_it_only(subcommand, rest):
-        with contextlib.suppress(click.exceptions.Exit):  # of --help
+    with contextlib.suppress(click.exceptions.Exit):  # of --help and --version
+        group = main.make_context("dragonhook", words)
+        given = [*group._protected_args, *group.args]
+        if not given:  # an option of the group alone
+            return
+        name, subcommand, rest = main.resolve_command(group, given)
+        assert subcommand is not None
+        if not _names_it_only(subcommand, rest):
             subcommand.make_context(name, rest, parent=group)
 
 

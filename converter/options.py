@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import zlib
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -10,6 +12,7 @@ import zstandard
 
 MIN_CHUNK_SIZE: Final = 4096
 MAX_CHUNK_SIZE: Final = 16 << 20
+PREFETCH_ALL: Final = ("/",)
 # Raised whenever the same input gives other bytes than before, so that old results are not taken for current.
 ENCODER_VERSION: Final = 1
 
@@ -24,21 +27,49 @@ class ConvertOptions:
         chunk_size: bytes of file content in one chunk; a power of two from 4096 to 16 MiB.
         kernel_mountable: pads each chunk so that the blob itself can be the `device=` of a kernel EROFS mount
             (docs/nydus-image.md §7.2). Needs `compressor="none"`.
+        fs_version: of RAFS. 6 is what every client reads, and the kernel too; 5 is for old clients.
+        digester: digest of each chunk's content.
+        prefetch: paths of files and directories, from the root, that a client may fetch before they are
+            asked for, the first ones first; a directory stands for all below it. What an image does not have
+            is passed over. Bytes that are not UTF-8 are written as `os.fsdecode` writes them.
+        media_types: of the manifest, the config and the bootstrap layer. Data blobs have an OCI-style type of
+            their own in both.
+        oci_ref: leaves the data in the layers of the source, and only adds an index to them.
         threads: threads that compress; 0 for one a processor. Never changes a byte of the output.
 
     Raises:
         ValueError: a value out of range, or values that exclude each other.
     """
 
-    compressor: Literal["zstd", "none"] = "zstd"
+    compressor: Literal["zstd", "lz4_block", "none"] = "zstd"
     level: int = 3
     chunk_size: int = 1 << 20
     kernel_mountable: bool = False
     threads: int = 0
+    fs_version: Literal[5, 6] = 6
+    digester: Literal["blake3", "sha256"] = "blake3"
+    prefetch: tuple[str, ...] = PREFETCH_ALL
+    media_types: Literal["oci", "docker"] = "oci"
+    oci_ref: bool = False
 
     def __post_init__(self) -> None:
-        if self.compressor not in ("zstd", "none"):
-            raise ValueError(f"compressor must be zstd or none, not {self.compressor!r}")
+        _check_choice("compressor", self.compressor, ("zstd", "lz4_block", "none"))
+        _check_choice("fs_version", self.fs_version, (5, 6))
+        _check_choice("digester", self.digester, ("blake3", "sha256"))
+        _check_choice("media_types", self.media_types, ("oci", "docker"))
+        for name, value in (
+            ("compressor", "lz4_block"),
+            ("fs_version", 5),
+            ("digester", "sha256"),
+            ("media_types", "docker"),
+            ("oci_ref", True),
+        ):
+            if getattr(self, name) == value:
+                raise ValueError(f"{name} {value} must wait for a later version")
+        if self.prefetch != PREFETCH_ALL:
+            raise ValueError("a prefetch list must wait for a later version")
+        for path in self.prefetch:
+            _check_prefetch(path)
         if not 1 <= self.level <= 19:
             raise ValueError(f"zstd level must be from 1 to 19, not {self.level}")
         size = self.chunk_size
@@ -58,8 +89,31 @@ class ConvertOptions:
         every compressor, and for the level too, because bootstraps are always compressed.
         """
         zstd = ".".join(map(str, zstandard.ZSTD_VERSION))
-        layout = "-kernel" if self.kernel_mountable else ""
         libraries = f"zstd{zstd}-zlib{zlib.ZLIB_RUNTIME_VERSION}"
-        return (
-            f"v{ENCODER_VERSION}-rafs6-{self.compressor}-{self.level}-{self.chunk_size}{layout}-{libraries}"
-        )
+        form = f"rafs{self.fs_version}-{self.compressor}-{self.level}-{self.chunk_size}"
+        return "-".join((f"v{ENCODER_VERSION}", form, *self._unusual(), libraries))
+
+    def _unusual(self) -> list[str]:
+        """What is not as it is by default, in words of the fingerprint."""
+        words = ["kernel"] if self.kernel_mountable else []
+        if self.digester != "blake3":
+            words.append(self.digester)
+        if self.prefetch != PREFETCH_ALL:
+            listed = b"\0".join(os.fsencode(path) for path in self.prefetch)
+            words.append(f"prefetch{hashlib.sha256(listed).hexdigest()[:16]}")
+        if self.media_types != "oci":
+            words.append(self.media_types)
+        if self.oci_ref:
+            words.append("ref")
+        return words
+
+
+def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}")
+
+
+def _check_prefetch(path: str) -> None:
+    parts = path.split("/")[1:]
+    if not path.startswith("/") or "\0" in path or {"", ".", ".."} & set(parts if path != "/" else ()):
+        raise ValueError(f"a path to prefetch must be absolute and plain, like /usr/bin, not {path!r}")

@@ -372,6 +372,13 @@ def test_the_fingerprint_tells_what_changes_bytes() -> None:
     assert ConvertOptions(threads=3).fingerprint() == ConvertOptions().fingerprint()
 
 
+def test_the_fingerprint_of_the_default_is_what_it_was() -> None:
+    """Otherwise every image of every registry would be converted again."""
+    assert ConvertOptions().fingerprint().startswith("v1-rafs6-zstd-3-1048576-zstd")
+    kernel = ConvertOptions(compressor="none", kernel_mountable=True)
+    assert kernel.fingerprint().startswith("v1-rafs6-none-3-1048576-kernel-zstd")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -384,6 +391,12 @@ def test_the_fingerprint_tells_what_changes_bytes() -> None:
         {"chunk_size": 0},
         {"kernel_mountable": True},
         {"threads": -1},
+        {"fs_version": 7},
+        {"digester": "sha1"},
+        {"media_types": "docker2"},
+        {"prefetch": ("usr",)},
+        {"prefetch": ("/usr/../etc",)},
+        {"prefetch": ("/usr/",)},
     ],
 )
 def test_options_that_cannot_be(wrong: dict[str, Any]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from tempfile import gettempdir
+from typing import Final, Literal
 
 import click
 from rich.console import Console
@@ -25,6 +27,8 @@ from signer.provenance import DEFAULT_BUILDER_ID
 from signer.report import VerificationReport
 from signer.verify import VerificationPolicy, verify_image
 
+_DIRECTORY: Final = click.Path(path_type=Path, exists=True, file_okay=False, writable=True)
+
 
 class _VerificationFailed(click.ClickException):
     exit_code = 3
@@ -42,14 +46,29 @@ def _errors_in_one_line() -> Iterator[None]:
         raise click.ClickException(" ".join(str(error).split())) from error
 
 
+@contextmanager
+def _full_work_directory(work_dir: Path | None) -> Iterator[None]:
+    """Says which disk is full: the system does not, and a full destination is an UnwritableError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        place = work_dir or gettempdir()
+        raise click.ClickException(f"{place}: {error.strerror}; --work-dir can be another place") from error
+
+
 @click.command()
 @click.argument("source", metavar="SRC")
 @click.argument("destination", metavar="DST")
 @click.option("--compressor", type=click.Choice(["zstd", "none"]), help="Default: zstd.")
 @click.option("--level", type=click.IntRange(1, 19), default=3, show_default=True, help="Of zstd.")
 @click.option("--kernel-mountable", is_flag=True, help="Lay blobs out for the kernel; not compressed.")
-@click.option("--threads", type=click.IntRange(0), default=0, help="0: one for each processor.")
-@click.option("--work-dir", type=click.Path(path_type=Path, exists=True), help="For the result meanwhile.")
+@click.option(
+    "--threads", type=click.IntRange(0, 256), default=0,  # as the setting convert.threads
+    help="That compress; 0: one for each processor. At most 16 are used.",
+)  # fmt: skip
+@click.option("--work-dir", type=_DIRECTORY, help="For the result meanwhile; default: $TMPDIR, else /tmp.")
 @client_options
 def convert(
     source: str,
@@ -63,8 +82,9 @@ def convert(
 ) -> None:
     """Convert the image SRC to the Nydus image DST.
 
-    Both are oci:DIR:TAG, oci-archive:FILE:TAG or docker://HOST/REPOSITORY:TAG, as skopeo spells them. The
-    result is not signed; the service does that.
+    Both are oci:DIR:TAG, oci-archive:FILE:TAG or docker://HOST/REPOSITORY:TAG, as skopeo spells them. An oci:
+    destination keeps its other images; an oci-archive: destination is replaced as a whole. The result is not
+    signed; the service does that.
     """
     if kernel_mountable and compressor == "zstd":
         raise click.UsageError("--kernel-mountable excludes --compressor zstd: the kernel reads blobs as is")
@@ -76,6 +96,7 @@ def convert(
     )
     with (
         _errors_in_one_line(),
+        _full_work_directory(work_dir),
         open_source(source, clients) as image,
         open_sink(destination, clients) as sink,
         progress_bar(Console(stderr=True)) as progress,

@@ -15,6 +15,7 @@ from registry_hook.transports.errors import (
     InvalidLocationError,
     NoSuchImageError,
     TransportError,
+    UnwritableError,
 )
 from registry_hook.transports.layout import LayoutSource
 from registry_hook.transports.location import parse_location
@@ -67,6 +68,7 @@ __all__ = [
     "InvalidLocationError",
     "NoSuchImageError",
     "TransportError",
+    "UnwritableError",
     "open_sink",
     "open_source",
 ]

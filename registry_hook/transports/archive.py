@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from converter.oci import Descriptor, Digest
 from registry_hook.registry.verified import open_verified_local
-from registry_hook.transports.errors import InvalidLayoutError
-from registry_hook.transports.files import atomic_file
+from registry_hook.transports.errors import InvalidLayoutError, UnwritableError
+from registry_hook.transports.files import atomic_file, writing
 from registry_hook.transports.layout import (
     INDEX_FILE,
     LAYOUT_BYTES,
@@ -51,7 +51,13 @@ class ArchiveFiles:
                 tarfile.open(fileobj=file, mode="r:") as archive,
             ):
                 self._places = _places(archive, self.where)
-        except (OSError, ValueError, tarfile.TarError) as error:
+        except FileNotFoundError as error:
+            raise InvalidLayoutError(f"{path} does not exist") from error
+        except IsADirectoryError as error:
+            raise InvalidLayoutError(f"{path} is a directory, not a tar file; name it oci:{path}") from error
+        except OSError as error:
+            raise InvalidLayoutError(f"{path} cannot be read: {error.strerror or error}") from error
+        except (ValueError, tarfile.TarError) as error:
             raise InvalidLayoutError(f"{path} is not an uncompressed tar file: {error}") from error
 
     def open(self, name: str) -> tuple[BinaryIO, int]:
@@ -137,10 +143,10 @@ class ArchiveSink:
     Members have no times, owners or order of their own, so equal images give equal archives.
     """
 
-    def __init__(self, archive: tarfile.TarFile, name: str | None, where: str) -> None:
+    def __init__(self, archive: tarfile.TarFile, name: str | None, path: Path) -> None:
         self._archive = archive
         self._name = name
-        self._where = where
+        self._path = path
         self._blobs: set[Digest] = set()
         self._index: bytes | None = None
 
@@ -152,7 +158,7 @@ class ArchiveSink:
         """See ImageSink."""
         if self.has_blob(descriptor):
             return
-        with open_verified_local(descriptor, source) as stream:
+        with writing(self._path), open_verified_local(descriptor, source) as stream:
             self._archive.addfile(_member(blob_name(descriptor.digest), descriptor.size), stream)
             stream.read()  # An empty blob is checked here: nothing of it was read yet.
         self._blobs.add(descriptor.digest)
@@ -166,29 +172,39 @@ class ArchiveSink:
     def publish(self, raw: bytes, media_type: str) -> Descriptor:
         """See ImageSink."""
         descriptor = self.put_manifest(raw, media_type)
-        self._index = add_image(self._index, descriptor, self._name, self._where)
+        self._index = add_image(self._index, descriptor, self._name, str(self._path))
         return descriptor
 
     def finish(self) -> None:
-        """Writes what makes the archive a layout.
+        """Writes what makes the archive a layout, and ends it.
 
         Raises:
             InvalidLayoutError: no image was published.
         """
         if self._index is None:
-            raise InvalidLayoutError(f"{self._where}: no image was written to this archive")
-        for name, content in ((LAYOUT_FILE, LAYOUT_BYTES), (INDEX_FILE, self._index)):
-            self._archive.addfile(_member(name, len(content)), io.BytesIO(content))
+            raise InvalidLayoutError(f"{self._path}: no image was written to this archive")
+        with writing(self._path):
+            for name, content in ((LAYOUT_FILE, LAYOUT_BYTES), (INDEX_FILE, self._index)):
+                self._archive.addfile(_member(name, len(content)), io.BytesIO(content))
+            self._archive.close()  # which writes the end
 
 
 @contextmanager
 def open_archive_sink(path: Path, name: str | None) -> Iterator[ArchiveSink]:
-    """Opens an archive for writing; it gets its name, whole, when the context ends without an error."""
+    """Opens an archive for writing; it gets its name, whole, when the context ends without an error.
+
+    Raises:
+        UnwritableError: the file cannot be made, or not be written to its end.
+    """
+    if path.is_dir():
+        raise UnwritableError(f"{path} is a directory; the archive needs a file's name")
+    if not path.parent.is_dir():
+        raise UnwritableError(f"{path} cannot be written: there is no directory {path.parent}")
     with (
         atomic_file(path) as file,
         tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
-        sink = ArchiveSink(archive, name, str(path))
+        sink = ArchiveSink(archive, name, path)
         yield sink
         sink.finish()
 

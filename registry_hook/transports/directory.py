@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -11,7 +12,7 @@ from typing import BinaryIO, Final
 from converter.oci import Descriptor, Digest
 from registry_hook.registry.verified import open_verified_local
 from registry_hook.transports.errors import InvalidLayoutError
-from registry_hook.transports.files import atomic_file, locked_directory, sync_directory
+from registry_hook.transports.files import atomic_file, locked_directory, sync_directory, writing
 from registry_hook.transports.layout import (
     INDEX_FILE,
     LAYOUT_BYTES,
@@ -24,9 +25,20 @@ _COPY_BYTES: Final = 1024 * 1024
 
 
 class DirectoryFiles:
-    """The files of a layout in a directory; implements LayoutFiles."""
+    """The files of a layout in a directory; implements LayoutFiles.
+
+    Args:
+        path: the directory.
+
+    Raises:
+        InvalidLayoutError: there is none.
+    """
 
     def __init__(self, path: Path) -> None:
+        if path.is_file():
+            raise InvalidLayoutError(f"{path} is a file, not a directory; an archive is oci-archive:{path}")
+        if not path.exists():
+            raise InvalidLayoutError(f"{path} does not exist")
         self._path = path
         self.where = str(path)
 
@@ -44,6 +56,7 @@ class DirectoryFiles:
 class DirectorySink:
     """Adds an image to a layout in a directory, which is created if missing; implements ImageSink.
 
+    Nothing is created before there is something to store, so that an image that is refused leaves nothing.
     Several processes may write to one directory: blobs are put in place whole, and the index is changed under
     a lock. Images of other names stay.
 
@@ -53,28 +66,29 @@ class DirectorySink:
 
     Raises:
         InvalidLayoutError: the directory holds something else.
+        UnwritableError: it cannot be written, or cannot be made.
     """
 
     def __init__(self, path: Path, name: str | None) -> None:
         self._path = path
         self._name = name
-        try:
-            self._prepare()
-        except OSError as error:
-            raise InvalidLayoutError(f"{path} cannot be made an OCI layout: {error}") from error
+        self._prepared = False
+        with writing(path):
+            _check_place(path)
 
     def _prepare(self) -> None:
-        self._path.mkdir(parents=True, exist_ok=True)
-        if not (self._path / LAYOUT_FILE).exists():
-            if any(self._path.iterdir()):
-                raise InvalidLayoutError(
-                    f"{self._path} is not empty and not an OCI layout: name another place"
-                )
-            with atomic_file(self._path / LAYOUT_FILE) as file:
-                file.write(LAYOUT_BYTES)
-        (self._path / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
-        sync_directory(self._path / "blobs")
-        sync_directory(self._path)
+        if self._prepared:
+            return
+        with writing(self._path):
+            self._path.mkdir(parents=True, exist_ok=True)
+            # Again, since a conversion lies in between.
+            if not _check_place(self._path):
+                with atomic_file(self._path / LAYOUT_FILE) as file:
+                    file.write(LAYOUT_BYTES)
+            (self._path / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+            sync_directory(self._path / "blobs")
+            sync_directory(self._path)
+        self._prepared = True
 
     def has_blob(self, descriptor: Descriptor) -> bool:
         """See ImageSink."""
@@ -87,7 +101,9 @@ class DirectorySink:
         """See ImageSink."""
         if self.has_blob(descriptor):
             return
+        self._prepare()
         with (
+            writing(self._path),
             atomic_file(self._blob_path(descriptor)) as file,
             open_verified_local(descriptor, source) as stream,
         ):
@@ -103,7 +119,7 @@ class DirectorySink:
         """See ImageSink."""
         descriptor = self.put_manifest(raw, media_type)
         index = self._path / INDEX_FILE
-        with locked_directory(self._path):
+        with writing(self._path), locked_directory(self._path):
             existing = index.read_bytes() if index.exists() else None
             merged = add_image(existing, descriptor, self._name, str(self._path))
             with atomic_file(index) as file:
@@ -112,3 +128,32 @@ class DirectorySink:
 
     def _blob_path(self, descriptor: Descriptor) -> Path:
         return self._path / blob_name(descriptor.digest)
+
+
+def _check_place(path: Path) -> bool:
+    """Checks that a directory is a layout that can be added to, or can become one, and changes nothing.
+
+    Returns:
+        Whether it is a layout already.
+
+    Raises:
+        InvalidLayoutError: it holds something else.
+        OSError: it cannot be written, or cannot be made.
+    """
+    try:
+        content = os.listdir(path)
+    except (FileNotFoundError, NotADirectoryError):
+        place = path.absolute()
+        _check_writable(next(parent for parent in (place, *place.parents) if parent.exists()))
+        return False
+    if content and LAYOUT_FILE not in content:
+        raise InvalidLayoutError(f"{path} is not empty and not an OCI layout: name another place")
+    _check_writable(path)
+    return bool(content)
+
+
+def _check_writable(directory: Path) -> None:
+    if not directory.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"{directory} is not a directory")
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, f"no permission to write in {directory}")

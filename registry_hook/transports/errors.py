@@ -5,7 +5,8 @@
     TransportError
     ├── InvalidLocationError   not `oci:DIR[:NAME]`, `oci-archive:FILE[:NAME]` or `docker://REF`
     ├── InvalidLayoutError     the directory or archive is not an OCI layout we can use
-    └── NoSuchImageError       the layout holds no image of that name, or several and none was named
+    ├── NoSuchImageError       the layout holds no image of that name, or several and none was named
+    └── UnwritableError        the destination cannot be written
 
 Wrong content raises the `ContentError`s of `registry_hook.registry.errors`, whatever it is read from;
 registries raise the other errors of that module too.
@@ -26,3 +27,7 @@ class InvalidLayoutError(TransportError):
 
 class NoSuchImageError(TransportError):
     """A layout does not hold the image asked for."""
+
+
+class UnwritableError(TransportError):
+    """The destination cannot be written: no such directory, no permission, no space."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import json
 import socket
@@ -106,13 +107,26 @@ def test_a_bad_layer_is_told_in_one_line_and_leaves_no_image(tmp_path: Path) -> 
     assert result.exit_code == 1
     assert result.output.startswith("Error: ")
     assert result.output.count("\n") == 1
-    assert not (tmp_path / "out" / "index.json").exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_work_directory_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    small_image().write_layout(tmp_path / "in", "v1")
+    monkeypatch.setattr("registry_hook.oneshot.convert_image", full)
+    result = run("convert", f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out", "--work-dir", str(tmp_path))
+    assert result.exit_code == 1
+    assert result.output == (f"Error: {tmp_path}: No space left on device; --work-dir can be another place\n")
 
 
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (("convert", "oci:/nowhere:v1", "oci:/tmp/x:v1"), 1, "/nowhere"),
+        (("convert", "oci:/nowhere:v1", "oci:/tmp/x:v1"), 1, "Error: /nowhere does not exist\n"),
+        (("convert", "oci-archive:/no.tar:v1", "oci:/tmp/x:v1"), 1, "Error: /no.tar does not exist\n"),
+        (("convert", "oci:a:b", "oci:c:d", "--threads", "257"), 2, "257 is not in the range 0<=x<=256"),
         (("convert", "dir:/x", "oci:/tmp/x:v1"), 1, "dir:"),
         (("convert", "--kernel-mountable", "--compressor", "zstd", "oci:a:b", "oci:c:d"), 2, "excludes"),
         (("verify", "app:v1", "--key", "/nowhere.pub"), 1, "lacks a registry host"),

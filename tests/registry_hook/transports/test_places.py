@@ -18,6 +18,7 @@ from registry_hook.transports import (
     InvalidLayoutError,
     InvalidLocationError,
     NoSuchImageError,
+    UnwritableError,
     open_sink,
     open_source,
 )
@@ -188,7 +189,7 @@ def test_a_directory_with_something_else_is_left_alone(tmp_path: Path, client_fo
     (tmp_path / "thesis.txt").write_text("do not touch")
     with pytest.raises(InvalidLayoutError, match="not empty"):
         open_sink(f"oci:{tmp_path}", client_for)
-    with pytest.raises(InvalidLayoutError):
+    with pytest.raises(UnwritableError):
         open_sink(f"oci:{tmp_path}/thesis.txt", client_for)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -204,11 +205,100 @@ def test_an_unknown_layout_is_refused(version: bytes, tmp_path: Path, client_for
         open_source(f"oci:{tmp_path}", client_for)
 
 
-@pytest.mark.parametrize("name", ["absent", "absent.tar"])
-def test_what_is_not_there(name: str, tmp_path: Path, client_for: ClientFor) -> None:
-    transport = "oci-archive" if name.endswith("tar") else "oci"
-    with pytest.raises(InvalidLayoutError, match=name):
-        open_source(f"{transport}:{tmp_path}/{name}", client_for)
+@pytest.mark.parametrize(
+    ("location", "problem"),
+    [
+        ("oci:{0}/absent", "/absent does not exist$"),
+        ("oci-archive:{0}/absent.tar", r"/absent\.tar does not exist$"),
+        ("oci:{0}/file", "is a file, not a directory; an archive is oci-archive:"),
+        ("oci-archive:{0}", "is a directory, not a tar file; name it oci:"),
+        ("oci-archive:{0}/file/image.tar", r"/image\.tar cannot be read: Not a directory$"),
+    ],
+)
+def test_what_is_not_there(location: str, problem: str, tmp_path: Path, client_for: ClientFor) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidLayoutError, match=problem):
+        open_source(location.format(tmp_path), client_for)
+
+
+@pytest.mark.parametrize(
+    ("location", "problem"),
+    [
+        ("oci:{0}/file", "/file cannot be written: .*/file is not a directory$"),
+        ("oci:{0}/file/a/b", "/file/a/b cannot be written: .*/file is not a directory$"),
+        (
+            "oci-archive:{0}/absent/image.tar",
+            r"/image\.tar cannot be written: there is no directory .*/absent$",
+        ),
+        ("oci-archive:{0}", "is a directory; the archive needs a file's name"),
+    ],
+)
+def test_a_destination_that_cannot_be_is_named_before_anything_is_done(
+    location: str, problem: str, tmp_path: Path, client_for: ClientFor
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UnwritableError, match=problem), open_sink(location.format(tmp_path), client_for):
+        pytest.fail("it was opened")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("form", ["oci:{0}/place/layout:v1", "oci-archive:{0}/place/image.tar:v1"])
+def test_a_destination_without_permission_is_named(
+    form: str, tmp_path: Path, client_for: ClientFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Simulated, since root may write everywhere."""
+
+    def refuse(*_: object) -> bool:
+        raise PermissionError(13, "Permission denied", "some temporary file")
+
+    (tmp_path / "place").mkdir()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(UnwritableError, match=r"place/(layout|image\.tar) cannot be written: .*ermission"):
+        open_sink(form.format(tmp_path), client_for).__enter__()
+
+
+def test_a_full_disk_is_told_with_the_destination(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    for form in ("oci:{0}/layout", "oci-archive:{0}/image.tar"):
+        location = form.format(tmp_path)
+        problem = f"^{location.partition(':')[2]}.* cannot be written: No space"
+        with pytest.raises(UnwritableError, match=problem), open_sink(location, pytest.fail) as sink:
+            write(sink, image("a"))
+
+
+def test_errors_of_the_body_are_not_the_destinations(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OSError, match="of the source"),
+        open_sink(f"oci-archive:{tmp_path}/a.tar", pytest.fail),
+    ):
+        raise OSError("of the source")
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_a_directory_is_made_a_layout_when_something_is_stored(
+    existing: bool, tmp_path: Path, client_for: ClientFor
+) -> None:
+    place = tmp_path / "a/b"
+    if existing:
+        place.mkdir(parents=True)
+    with open_sink(f"oci:{place}:v1", client_for) as sink:
+        assert not sink.has_blob(LAYER)
+        assert list(tmp_path.rglob("*")) == ([tmp_path / "a", place] if existing else [])
+        write(sink, image("a"))
+    with open_source(f"oci:{place}:v1", client_for) as source:
+        check(source, image("a"))
+
+
+def test_a_directory_that_was_filled_meanwhile_is_left_alone(tmp_path: Path, client_for: ClientFor) -> None:
+    with open_sink(f"oci:{tmp_path}", client_for) as sink:
+        (tmp_path / "thesis.txt").touch()
+        with pytest.raises(InvalidLayoutError, match="not empty"):
+            sink.put_manifest(image("a").manifest, media_types.OCI_MANIFEST)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 def test_archives_are_the_same_for_the_same_image(tmp_path: Path, client_for: ClientFor) -> None:

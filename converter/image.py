@@ -140,7 +140,7 @@ class _Work:
                 )
             blob = converted.blob
             self._layer_blobs.setdefault(blob.digest, blob)
-            merge_layer(self._tree, converted.tree, list(self._layer_blobs).index(blob.digest))
+            merge_layer(self._tree, converted.tree, [list(self._layer_blobs).index(blob.digest)])
         except (InvalidLayerError, LimitExceededError) as error:
             raise type(error)(f"{stage} ({layer.digest}): {error}") from error
         self.blobs.append(write_chunk_list(blob))

@@ -146,6 +146,7 @@ class _TarLoader:
         first = len(refs)
         check_chunk_refs(first + -(-entry.size // len(chunks.zeros)))
         refs.extend(map(chunks.add, reader.content(chunks.zeros)))
+        self.tree.chunk_blob.extend(bytes(len(refs) - first))
         self.tree.set_chunks(inode, first, len(refs) - first)
         self.file_size += entry.size
 

@@ -14,18 +14,21 @@ docs/containerd-unpacking.md):
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from converter.errors import InvalidLayerError
 from converter.limits import check_chunk_refs, count_memory
 from converter.tree import FileTree, LowerLink
 
 
-def merge_layer(image: FileTree, layer: FileTree, blob: int) -> None:
+def merge_layer(image: FileTree, layer: FileTree, blobs: Sequence[int]) -> None:
     """Lays one layer over what the layers below it made.
 
     Args:
         image: the merged tree so far; a new tree for the lowest layer. Changed in place.
         layer: the layer's own tree; used up.
-        blob: what the merged tree calls the layer's data blob: the layer's position in the image.
+        blobs: what the merged tree calls each blob that the layer has chunks of: first the layer's own, then
+            those of its chunk dictionary.
 
     Raises:
         InvalidLayerError: a hardlink to a lower layer whose target is not there.
@@ -34,7 +37,7 @@ def merge_layer(image: FileTree, layer: FileTree, blob: int) -> None:
     check_chunk_refs(len(image.chunk_refs) + len(layer.chunk_refs))
     count_memory(image, layer.memory_bytes)
     links = _resolve_lower_links(image, layer)
-    base = image.absorb(layer, blob)
+    base = image.absorb(layer, blobs)
     merged_into: dict[int, int] = {}  # directories of the layer that were there before
     overlapping = [(image.ROOT, layer.ROOT)]
     while overlapping:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import stat
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, Final, NamedTuple
 
@@ -53,12 +53,16 @@ class FileTree:
     - `size`: bytes of a regular file; bytes of a symlink's target; else 0.
     - `rdev`: device number of a device in the kernel's encoding (see `device_number`), else 0.
     - `explicit`: 1 if an entry of the tar stands behind it, 0 for an implicit directory.
-    - `first_chunk`, `chunk_count`: a regular file's slice of `chunk_refs`.
-    - `blob`: which blob (of those the owner of the tree numbers) has the chunks; 0 in a layer's tree.
+    - `first_chunk`, `chunk_count`: a regular file's slice of `chunk_blob` and `chunk_refs`.
 
-    Besides: `chunk_refs`, indexes into the chunk table of that blob, in file order; `symlink_target`;
-    `xattrs`, pairs of full name and value, sorted by name; `whiteouts`, names that a directory hides of lower
-    layers; `opaque`, directories that hide all of them; `lower_links`.
+    Columns with one item for each use of a chunk, those of a file together and in order:
+
+    - `chunk_blob`: which blob has the chunk, as the owner of the tree numbers them; in a layer's tree 0 is
+      the layer's own blob and 1, 2, … are those of its chunk dictionary.
+    - `chunk_refs`: index into the chunk table of that blob.
+
+    Besides: `symlink_target`; `xattrs`, pairs of full name and value, sorted by name; `whiteouts`, names that
+    a directory hides of lower layers; `opaque`, directories that hide all of them; `lower_links`.
     """
 
     ROOT: Final = 0
@@ -74,7 +78,7 @@ class FileTree:
         self.explicit = bytearray()
         self.first_chunk = array("I")
         self.chunk_count = array("I")
-        self.blob = array("H")
+        self.chunk_blob = array("H")
         self.chunk_refs = array("I")
         self.symlink_target: dict[int, bytes] = {}
         self.xattrs: dict[int, tuple[tuple[bytes, bytes], ...]] = {}
@@ -101,7 +105,7 @@ class FileTree:
             items: array[int] = getattr(tree, name)
             items[:] = array(items.typecode, values.astype(items.typecode).tobytes())
         tree.explicit = bytearray(b"\1") * count
-        for items in (tree.first_chunk, tree.chunk_count, tree.blob):
+        for items in (tree.first_chunk, tree.chunk_count):
             items[:] = array(items.typecode, [0]) * count
         tree._children = children
         return tree
@@ -140,7 +144,6 @@ class FileTree:
         self.explicit.append(explicit)
         self.first_chunk.append(0)
         self.chunk_count.append(0)
-        self.blob.append(0)
         self.mode.append(mode)
         if mode & 0o170000 == stat.S_IFDIR:
             self._children[inode] = {}
@@ -185,7 +188,7 @@ class FileTree:
             self.xattrs[target] = self.xattrs[source]
 
     def set_chunks(self, inode: int, first_chunk: int, chunk_count: int) -> None:
-        """Says which slice of `chunk_refs` holds a regular file's content."""
+        """Says which slice of `chunk_blob` and `chunk_refs` holds a regular file's content."""
         self.first_chunk[inode] = first_chunk
         self.chunk_count[inode] = chunk_count
 
@@ -230,14 +233,14 @@ class FileTree:
         """Records a whiteout: `name` of the layers below is not there."""
         self.whiteouts.setdefault(directory, set()).add(name)
 
-    def absorb(self, other: FileTree, blob: int) -> int:
+    def absorb(self, other: FileTree, blobs: Sequence[int]) -> int:
         """Takes over all inodes and directories of a layer's tree, which is used up by that.
 
         Its whiteouts and links to lower layers stay behind: they mean nothing without the layers below.
 
         Args:
-            other: a tree whose chunks are all in one blob.
-            blob: what to call that blob here.
+            other: the layer's tree.
+            blobs: what to call here each blob that the tree has chunks of, by its number there.
 
         Returns:
             What to add to an inode number of `other` to get its number here.
@@ -245,7 +248,8 @@ class FileTree:
         base = len(self)
         first_chunk = np.frombuffer(other.first_chunk, np.uint32) + np.uint32(len(self.chunk_refs))
         self.first_chunk.frombytes(first_chunk.tobytes())
-        self.blob.extend(array("H", [blob]) * len(other))
+        chunk_blob = np.array(blobs, np.uint16)[np.frombuffer(other.chunk_blob, np.uint16)]
+        self.chunk_blob.frombytes(chunk_blob.tobytes())
         self.explicit += other.explicit
         for column in _COPIED_COLUMNS:
             getattr(self, column).extend(getattr(other, column))

@@ -103,7 +103,7 @@ def encode_bootstrap(
     named `.wh.*` (§4.3), and links to lower layers are left out.
 
     Args:
-        tree: the tree; `blob` of each regular file is an index into `blobs`.
+        tree: the tree; `chunk_blob` has indexes into `blobs`.
         blobs: all blobs that files may use.
         compressor: what the superblock says of the chunks.
         chunk_size: bytes of a chunk of every blob; a power of two.
@@ -133,7 +133,9 @@ def encode_bootstrap(
     metadata = out[sections.metadata : sections.metadata + round_up(placement.end, BLOCK_SIZE)]
     writer = InodeWriter(metadata, sections.metadata, tree, nodes, placement)
     sizes = column(tree.size)[nodes.inode].astype(np.int64)
-    formats = chunk_formats(sizes, nodes.chunk_count, references.node, references.offset, chunk_size)
+    formats = chunk_formats(
+        sizes, nodes.chunk_count, references.node, references.blob, references.offset, chunk_size
+    )
     writer.write_inodes(formats)
     writer.write_chunk_indexes(references, encode_indexes(references))
     writer.write_symlinks()

@@ -29,7 +29,7 @@ def read_chunks(
 
     Args:
         view: the whole file.
-        tree: gets `chunk_refs`, `first_chunk`, `chunk_count` and `blob`.
+        tree: gets `chunk_blob`, `chunk_refs`, `first_chunk` and `chunk_count`.
         inodes: of the tree, in its order.
         behind: where the inodes with their xattrs end.
         chunks: the chunk table, checked.
@@ -56,16 +56,13 @@ def read_chunks(
     if (chunks["uncompressed_size"][rows] != np.minimum(sizes[file] - within * chunk_size, chunk_size)).any():
         raise BootstrapError("the chunks of a file do not add up to its size")
     offsets = chunks["uncompressed_offset"][rows].astype(np.int64)
-    formats = chunk_formats(sizes, counts, file, offsets, chunk_size)
+    blobs = chunks["blob_index"][rows].astype(np.uint16)
+    formats = chunk_formats(sizes, counts, file, blobs, offsets, chunk_size)
     if (inodes["i_u"] != formats)[inodes["mode"] >> 12 == stat.S_IFREG >> 12].any():
         raise BootstrapError("a file has a chunk format that does not go with its chunks")
-    blob = np.zeros(len(inodes), np.uint16)
-    blob[file] = chunks["blob_index"][rows]
-    if (blob[file] != chunks["blob_index"][rows]).any():
-        raise BootstrapError("a file has chunks in two blobs, which is not supported")
-    _fill(tree.blob, blob)
     _fill(tree.first_chunk, start.astype(np.uint32))
     _fill(tree.chunk_count, counts.astype(np.uint32))
+    _fill(tree.chunk_blob, blobs)
     _fill(tree.chunk_refs, chunks["index"][rows])
 
 

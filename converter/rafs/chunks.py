@@ -56,8 +56,9 @@ def collect_references(tree: FileTree, nodes: Nodes, blobs: Sequence[BlobInfo]) 
     ends = np.cumsum(nodes.chunk_count, dtype=np.int64)
     position = np.arange(len(node)) - np.repeat(ends - nodes.chunk_count, nodes.chunk_count)
     inode = nodes.inode[node]
-    index = column(tree.chunk_refs)[column(tree.first_chunk)[inode] + position]
-    blob = column(tree.blob)[inode]
+    use = column(tree.first_chunk)[inode] + position
+    index = column(tree.chunk_refs)[use]
+    blob = column(tree.chunk_blob)[use]
     if len(blob) and (blob.max() >= len(blobs) or (index >= np.array(counts)[blob]).any()):
         raise ValueError("a file uses a chunk that is not in the table of its blob")
     # The chunks of all blobs as one table, in which those of a blob begin at `first`.
@@ -82,6 +83,7 @@ def chunk_formats(
     sizes: Int64s,
     counts: npt.NDArray[np.integer],
     file: npt.NDArray[np.integer],
+    blobs: npt.NDArray[np.integer],
     offsets: Int64s,
     chunk_size: int,
 ) -> npt.NDArray[np.uint32]:
@@ -94,11 +96,13 @@ def chunk_formats(
         sizes: bytes of each file.
         counts: chunks of each file.
         file: for each use of a chunk, the row of the file; those of one file together and in order.
+        blobs: for each use, the blob.
         offsets: for each use, where the chunk lies in the uncompressed address space.
         chunk_size: bytes of a chunk.
     """
     formats = np.full(len(sizes), _chunk_format(chunk_size), np.uint32)
-    broken = (file[1:] == file[:-1]) & (offsets[1:] != offsets[:-1] + chunk_size)
+    apart = (blobs[1:] != blobs[:-1]) | (offsets[1:] != offsets[:-1] + chunk_size)
+    broken = (file[1:] == file[:-1]) & apart
     whole = counts > 1
     whole[file[1:][broken]] = False
     for row in np.flatnonzero(whole).tolist():

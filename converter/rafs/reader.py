@@ -61,7 +61,7 @@ class Bootstrap:
 
     Args:
         name_count: names in the tree, without the root.
-        tree: the files; `blob` is an index into `blobs`, `chunk_refs` are indexes of chunks in those.
+        tree: the files; `chunk_blob` has indexes into `blobs`, `chunk_refs` indexes of chunks in those.
         blobs: the blob table.
         chunks: the chunk table, one row of `layout.CHUNK_RECORD` for each chunk in use.
         compressor: of the chunks.

@@ -21,8 +21,13 @@ def merged(*layers: Build) -> FileTree:
     for number, build in enumerate(layers):
         builder = TreeBuilder()
         build(builder)
-        merge_layer(image, builder.tree, number)
+        merge_layer(image, builder.tree, [number, 9])
     return image
+
+
+def blob_of(tree: FileTree, file: int) -> int:
+    """The blob that has the first chunk of a file."""
+    return tree.chunk_blob[tree.first_chunk[file]]
 
 
 def shown(tree: FileTree) -> dict[str, str]:
@@ -36,7 +41,7 @@ def shown(tree: FileTree) -> dict[str, str]:
         elif inode in tree.symlink_target:
             found[path] = "-> " + tree.symlink_target[inode].decode()
         else:
-            found[path] = f"{tree.size[inode]} of {tree.blob[inode]}"
+            found[path] = f"{tree.size[inode]} of {blob_of(tree, inode)}"
     return found
 
 
@@ -84,7 +89,7 @@ def without(*paths: str) -> dict[str, str]:
         (lambda b: b.whiteout(b"d/never"), LOWER),
         (lambda b: b.whiteout(b"never/never"), LOWER | {"/never": "d755"}),
         (lambda b: (b.whiteout(b"d/x"), b.file(b"d/x", b"12345")), LOWER | {"/d/x": "5 of 1"}),
-        (lambda b: (b.whiteout(b"d"), b.file(b"d/z")), without("/d") | {"/d": "d755", "/d/z": "0 of 1"}),
+        (lambda b: (b.whiteout(b"d"), b.file(b"z", b"z")), without("/d") | {"/z": "1 of 1"}),
         (lambda b: (b.whiteout(b"d"), b.directory(b"d", 0o700)), without("/d") | {"/d": "d700"}),
         (lambda b: b.opaque(b"d"), without("/d/")),
         (lambda b: (b.opaque(b"d"), b.file(b"d/z", b"12345")), without("/d/") | {"/d/z": "5 of 1"}),
@@ -185,6 +190,18 @@ def test_equal_inode_numbers_of_layers_do_not_mix() -> None:
     assert list(tree.chunk_refs[start : start + 3]) == [0, 1, 2]
 
 
+def test_a_file_with_chunks_in_two_blobs() -> None:
+    def split(builder: TreeBuilder) -> None:
+        builder.file(b"a", b"a")
+        builder.file(b"b", bytes(3 << 20))
+        builder.tree.chunk_blob[2] = 1
+
+    tree = merged(lower, split)
+    start = tree.first_chunk[inode(tree, b"b")]
+    assert list(tree.chunk_blob[start : start + 3]) == [1, 9, 1]
+    assert [blob_of(tree, inode(tree, path)) for path in (b"f", b"a")] == [0, 1]
+
+
 def link_to(builder: TreeBuilder, path: bytes, target: bytes) -> FileTree:
     parent, _, name = path.rpartition(b"/")
     directory = builder.directory(parent) if parent else builder.tree.ROOT
@@ -196,7 +213,7 @@ def link_to(builder: TreeBuilder, path: bytes, target: bytes) -> FileTree:
 def test_a_hardlink_to_a_lower_layer(path: bytes) -> None:
     tree = merged(lower, lambda b: None, lambda b: link_to(b, path, b"d/s/t"))
     assert inode(tree, path) == inode(tree, b"d/s/t")
-    assert tree.blob[inode(tree, path)] == 0
+    assert blob_of(tree, inode(tree, path)) == 0
 
 
 def test_a_hardlink_to_a_hardlink_to_a_lower_layer() -> None:
@@ -240,14 +257,14 @@ def test_many_layers() -> None:
     def layer(number: int) -> Build:
         def build(builder: TreeBuilder) -> None:
             builder.file(b"shared", b"%d" % number)
-            builder.file(b"d/%d" % number)
+            builder.file(b"d/%d" % number, b"d")
             if number:
                 builder.whiteout(b"d/%d" % (number - 1))
 
         return build
 
     tree = merged(*(layer(number) for number in range(300)))
-    assert shown(tree) == {"/d": "d755", "/d/299": "0 of 299", "/shared": "3 of 299"}
+    assert shown(tree) == {"/d": "d755", "/d/299": "1 of 299", "/shared": "3 of 299"}
 
 
 @pytest.mark.parametrize(("limit", "most"), [("MAX_MEMORY_BYTES", 2000), ("MAX_CHUNK_REFS", 3)])

@@ -81,11 +81,19 @@ class TreeBuilder:
         self.tree.set_metadata(inode, mode=stat.S_IFDIR | mode, **metadata)
         return inode
 
-    def file(self, path: bytes, content: bytes = b"", mode: int = 0o644, **metadata: Unpack[Metadata]) -> int:
+    def file(
+        self,
+        path: bytes,
+        content: bytes = b"",
+        mode: int = 0o644,
+        blob: int = 0,
+        **metadata: Unpack[Metadata],
+    ) -> int:
         inode = self.tree.add_inode(mode=stat.S_IFREG | mode, size=len(content), **metadata)
         pieces = [content[at : at + self.chunk_size] for at in range(0, len(content), self.chunk_size)]
         first = len(self.tree.chunk_refs)
         self.tree.chunk_refs.extend(self.chunks.add(piece) for piece in pieces)
+        self.tree.chunk_blob.extend([blob] * len(pieces))
         self.tree.set_chunks(inode, first, len(pieces))
         return self._link(path, inode)
 

@@ -146,11 +146,33 @@ def test_no_blobs_is_the_smallest_bootstrap() -> None:
 def test_blobs_come_in_the_order_of_their_use() -> None:
     builder = TreeBuilder()
     for name, blob in ((b"c", 0), (b"b", 2), (b"a", 1)):
-        builder.tree.blob[builder.file(name, name)] = blob
+        builder.file(name, name, blob=blob)
     blobs = [builder.blob(digit * 64) for digit in "0123"]
     read = read_bootstrap(encode(builder, *blobs))
     assert [record.blob_id[:1] for record in read.blobs] == [b"1", b"2", b"0"]
-    assert {name: read.tree.blob[inode] for _, name, inode in read.tree.walk()} == {b"a": 0, b"b": 1, b"c": 2}
+    tree = read.tree
+    blobs_of = {name: tree.chunk_blob[tree.first_chunk[inode]] for _, name, inode in tree.walk()}
+    assert blobs_of == {b"a": 0, b"b": 1, b"c": 2}
+
+
+def test_a_file_with_chunks_in_two_blobs_is_not_one_large_chunk() -> None:
+    """Its second chunk lies where the first blob would go on, but in the other blob."""
+    builder = TreeBuilder()
+    builder.file(b"a", bytes(3 << 20))
+    blobs = [builder.blob("a" * 64), builder.blob("b" * 64)]
+    chunk_formats = []
+    for blob in (0, 1):
+        builder.tree.chunk_blob[1] = blob
+        image = encode(builder, *blobs)
+        meta = int.from_bytes(image[1064:1068], "little") * 4096
+        entry = meta + 4096 + 64 + 2 * 12  # behind "." and ".." of the root
+        at = meta + 32 * int.from_bytes(image[entry : entry + 8], "little")
+        chunk_formats.append(int.from_bytes(image[at + 16 : at + 20], "little"))
+        tree = read_bootstrap(image).tree
+        first = tree.first_chunk[tree.children(tree.ROOT)[b"a"]]
+        assert list(tree.chunk_blob[first : first + 3]) == [0, blob, 0]
+        assert list(tree.chunk_refs[first : first + 3]) == [0, 1, 2]
+    assert [value & 0x1F for value in chunk_formats] == [22 - 12, 20 - 12]
 
 
 def test_whiteouts_are_files_in_the_bootstrap_of_a_layer() -> None:
@@ -210,7 +232,7 @@ def test_what_does_not_fit(build: Callable[[TreeBuilder], object], message: str)
 def test_too_many_blobs() -> None:
     builder = TreeBuilder()
     for number in range(255):
-        builder.tree.blob[builder.file(b"%d" % number, b"%d" % number)] = number
+        builder.file(b"%d" % number, b"%d" % number, blob=number)
     blobs = [builder.blob(f"{number:064x}") for number in range(255)]
     with pytest.raises(LimitExceededError, match="255 data blobs"):
         encode(builder, *blobs)
@@ -226,10 +248,10 @@ def test_too_much_data() -> None:
 def test_contradictions_of_tree_and_blobs() -> None:
     builder = TreeBuilder()
     inode = builder.file(b"a", b"a")
-    builder.tree.blob[inode] = 1
+    builder.tree.chunk_blob[0] = 1
     with pytest.raises(ValueError, match="not in the table of its blob"):
         encode(builder)
-    builder.tree.blob[inode] = 0
+    builder.tree.chunk_blob[0] = 0
     builder.tree.chunk_refs[0] = 1
     with pytest.raises(ValueError, match="not in the table of its blob"):
         encode(builder)

@@ -48,6 +48,7 @@ def describe(tree: FileTree, inode: int, first_name: bytes) -> tuple[object, ...
         first_name, tree.mode[inode], tree.uid[inode], tree.gid[inode], tree.mtime_s[inode],
         tree.mtime_ns[inode], tree.rdev[inode], tree.size[inode], tree.symlink_target.get(inode),
         tree.xattrs.get(inode, ()), list(tree.chunk_refs[first : first + count]),
+        list(tree.chunk_blob[first : first + count]),
     )  # fmt: skip
 
 
@@ -326,7 +327,7 @@ def test_directories_cannot_be_a_cycle() -> None:
 def test_blob_named_twice() -> None:
     builder = TreeBuilder(CHUNK_SIZE)
     builder.file(b"a", b"a")
-    builder.tree.blob[builder.file(b"b", b"b")] = 1
+    builder.file(b"b", b"b", blob=1)
     blobs = [builder.blob(), builder.blob("c" * 64)]
     image = bytearray(
         encode_bootstrap(builder.tree, blobs, compressor=Compressor.NONE, chunk_size=CHUNK_SIZE)

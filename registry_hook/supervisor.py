@@ -71,8 +71,12 @@ def die_with_parent(parent_pid: int) -> None:
 
 
 def start(program: Program) -> subprocess.Popen[bytes]:
-    """Starts a program that shares our standard output and error."""
-    return subprocess.Popen(program.command, stdin=subprocess.DEVNULL)  # noqa: S603 - our own command line
+    """Starts a program that shares our standard output and error.
+
+    In a process group of its own, because Ctrl-C reaches the whole group of the terminal: the program would
+    get that signal and ours behind it, and a second one means that it shall end at once.
+    """
+    return subprocess.Popen(program.command, stdin=subprocess.DEVNULL, process_group=0)  # noqa: S603 - our own
 
 
 class Supervisor:
@@ -93,14 +97,17 @@ class Supervisor:
         self._children = [_Child(program) for program in programs]
         self._stop_timeout_s = stop_timeout_s
         self._clock_s = clock_s
-        self._stopping = False
+        self._signals = 0
 
     def run(self) -> None:
-        """Runs until SIGTERM or SIGINT; then lets the children finish, and returns."""
+        """Runs until SIGTERM or SIGINT; then lets the children finish, and returns.
+
+        A second signal kills those that have not finished.
+        """
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         try:
-            while not self._stopping:
+            while not self._signals:
                 self.turn()
                 time.sleep(0.1)
         finally:
@@ -127,10 +134,10 @@ class Supervisor:
         for process in running:
             process.terminate()
         deadline_s = self._clock_s() + self._stop_timeout_s
+        while self._signals < 2 and self._clock_s() < deadline_s and any(p.poll() is None for p in running):
+            time.sleep(0.05)
         for process in running:
-            try:
-                process.wait(max(0.0, deadline_s - self._clock_s()))
-            except subprocess.TimeoutExpired:
+            if process.poll() is None:
                 process.kill()
                 process.wait()
         for child in self._children:
@@ -150,5 +157,8 @@ class Supervisor:
         child.process = None
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        _log.info("stopping", signal=signal.Signals(number).name)
-        self._stopping = True
+        self._signals += 1
+        _log.info(
+            "stopping; once more to end at once" if self._signals == 1 else "ending at once",
+            signal=signal.Signals(number).name,
+        )

@@ -60,9 +60,10 @@ def run_worker(settings: Settings) -> None:
     timer.start()
     _log.info("worker is running", executor=slot.executor_id, settings=services.settings)
     stop.wait()
+    _end_at_the_next_signal()
     timer.stop()
     left = worker.drain(settings.jobs.drain_s)
-    _log.info("worker is stopping", unfinished_jobs=left)
+    _log.info("worker has stopped", unfinished_jobs=left)
     # Without any tidying: threads that still work must not see their surroundings being taken apart, and what
     # they leave is continued by the next start, as after a crash.
     os._exit(0)
@@ -105,3 +106,14 @@ def _stop_on_signals() -> threading.Event:
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     return stop
+
+
+def _end_at_the_next_signal() -> None:
+    """Lets whoever does not want to wait for running jobs end the process by asking once more."""
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        _log.warning("worker ends at once", signal=signal.Signals(number).name)
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+import os
 import resource
 import signal
 import socket
@@ -53,8 +54,14 @@ def run_gateway(settings: GatewaySettings, on_ready: Callable[[str], None] | Non
 
 async def _until_signalled(settings: GatewaySettings, on_ready: Callable[[str], None] | None) -> None:
     stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():  # Asked twice: whoever asks does not want to wait for running answers.
+            os._exit(0)
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, on_signal)
     _allow_many_files()
     async with serving(settings, make_sources(settings)) as url:
         if on_ready is not None:

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -60,7 +61,7 @@ class DbosWorker:
         self._url = url
         self._kinds = kinds
         self._options = options
-        self._running = _Counter()
+        self._running = _Running()
         self._dbos: DBOS | None = None
 
     def start(self) -> None:
@@ -90,15 +91,21 @@ class DbosWorker:
             )
 
     def drain(self, timeout_s: float) -> int:
-        """Takes no more jobs and waits for those that run.
+        """Takes no more jobs and waits for those that work.
+
+        One that only pauses, before a step runs again or until another job ends, is not waited for: what it
+        waits for may take hours, and it loses nothing.
 
         Returns:
-            How many still run. The caller then ends the process; they continue at the next start.
+            How many are not done. The caller then ends the process; they continue at the next start.
         """
         if self._dbos is not None:
             for stop in self._dbos.background_thread_stop_events:
                 stop.set()
-        return self._running.wait_for_zero(timeout_s)
+        busy = self._running.busy
+        if busy:
+            _log.info(f"waiting up to {timeout_s:g} s for {busy} job{'s' if busy > 1 else ''}")
+        return self._running.wait_for_idle(timeout_s)
 
     def recover(self, executor_ids: Sequence[str]) -> int:
         """Takes over the jobs of workers that are known to be dead.
@@ -111,8 +118,11 @@ class DbosWorker:
 
     def _body(self, kind: JobKind) -> Callable[[JsonObject], JsonObject]:
         def body(arguments: JsonObject) -> JsonObject:
-            run = _DbosRun(self._options)
-            with self._running, structlog.contextvars.bound_contextvars(job=run.job_id, kind=kind.name):
+            run = _DbosRun(self._options, self._running)
+            with (
+                self._running.counted(),
+                structlog.contextvars.bound_contextvars(job=run.job_id, kind=kind.name),
+            ):
                 try:
                     return kind.workflow(run, arguments)
                 except JobFailed as error:
@@ -128,8 +138,9 @@ class DbosWorker:
 class _DbosRun:
     """Implements `Run` for the workflow of the current thread."""
 
-    def __init__(self, options: WorkerOptions) -> None:
+    def __init__(self, options: WorkerOptions, running: _Running) -> None:
         self._options = options
+        self._running = running
         self._job_id = DBOS.workflow_id or ""
 
     @property
@@ -148,7 +159,8 @@ class _DbosRun:
             if waited_s >= self._options.retry_bound_s:
                 raise JobFailed(f"{output['later']} (given up after {waited_s:.0f} s)")
             _log.info("step will run again", step=name, reason=output["later"], delay_s=delay_s)
-            DBOS.sleep(delay_s)
+            with self._running.paused():
+                DBOS.sleep(delay_s)
             waited_s += delay_s
             delay_s = min(delay_s * 2, _LONGEST_DELAY_S)
 
@@ -160,7 +172,8 @@ class _DbosRun:
         """See `Run.wait_for`."""
         try:
             handle = DBOS.enqueue_workflow_with_options(enqueue_options(request), dict(request.arguments))
-            result = handle.get_result(polling_interval_sec=_RESULT_POLL_S)
+            with self._running.paused():
+                result = handle.get_result(polling_interval_sec=_RESULT_POLL_S)
         except PortableWorkflowError as error:
             raise JobFailed(error.message, bad_input=error.code == BAD_INPUT) from error
         except dbos_error.DBOSException as error:
@@ -205,23 +218,46 @@ def _object(value: object) -> JsonObject:
     return value
 
 
-class _Counter:
-    """How many workflows run in this process."""
+class _Running:
+    """How many workflows run in this process, and how many of them work rather than wait."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._count = 0
+        self._paused = 0
 
-    def __enter__(self) -> None:
+    @property
+    def busy(self) -> int:
+        """How many workflows are at work."""
         with self._changed:
-            self._count += 1
+            return self._count - self._paused
 
-    def __exit__(self, *_: object) -> None:
-        with self._changed:
-            self._count -= 1
-            self._changed.notify_all()
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Around a workflow."""
+        self._change(count=1)
+        try:
+            yield
+        finally:
+            self._change(count=-1)
 
-    def wait_for_zero(self, timeout_s: float) -> int:
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Around a wait of a workflow, which may be cut off without any loss."""
+        self._change(paused=1)
+        try:
+            yield
+        finally:
+            self._change(paused=-1)
+
+    def wait_for_idle(self, timeout_s: float) -> int:
+        """Waits until no workflow is at work; returns how many there still are."""
         with self._changed:
-            self._changed.wait_for(lambda: self._count == 0, timeout=timeout_s)
+            self._changed.wait_for(lambda: self._count == self._paused, timeout=timeout_s)
             return self._count
+
+    def _change(self, *, count: int = 0, paused: int = 0) -> None:
+        with self._changed:
+            self._count += count
+            self._paused += paused
+            self._changed.notify_all()

@@ -155,3 +155,35 @@ def test_a_child_whose_parent_died_before_it_could_ask_ends_itself(tmp_path: Pat
     )
     assert orphan.returncode == -signal.SIGKILL
     assert not (tmp_path / "pid").exists()
+
+
+STOPPED = (
+    "import sys\n"
+    "from registry_hook.supervisor import Program, Supervisor\n"
+    "child = (sys.executable, '-c', sys.argv[2], sys.argv[1])\n"
+    "Supervisor([Program('child', child)], 60.0).run()\n"
+)
+NOTING = (
+    "import pathlib, signal, sys, time\n"
+    "path = pathlib.Path(sys.argv[1])\n"
+    "def on_signal(number, _frame):\n"
+    "    with path.open('a') as file: file.write(f'{signal.Signals(number).name}\\n')\n"
+    "signal.signal(signal.SIGTERM, on_signal)\n"
+    "signal.signal(signal.SIGINT, on_signal)\n"
+    "path.write_text('up\\n')\n"
+    "while True: time.sleep(0.05)\n"
+)
+
+
+def test_ctrl_c_reaches_a_child_as_one_signal_and_a_second_one_ends_it_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "signals"
+    # A terminal sends SIGINT to the whole process group.
+    parent = subprocess.Popen([sys.executable, "-c", STOPPED, str(file), NOTING], cwd=ROOT, process_group=0)
+    wait_until(lambda: file.exists() and file.read_text() == "up\n")
+    os.killpg(parent.pid, signal.SIGINT)
+    wait_until(lambda: "SIGTERM" in file.read_text())
+    time.sleep(0.3)
+    assert file.read_text() == "up\nSIGTERM\n"
+    assert parent.poll() is None, "it waits for its child"
+    os.killpg(parent.pid, signal.SIGINT)
+    assert parent.wait(5) == 0

@@ -38,6 +38,20 @@ def test_sigterm_lets_a_running_answer_finish(tmp_path: Path) -> None:
         assert process.wait(5) == 0
 
 
+def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+    root, [digest] = stored(tmp_path, CONTENT)
+    with GatewayProcess(tmp_path, settings_for(root)) as gateway, connected(gateway.url) as link:
+        link.request("GET", blob_path(digest))
+        link.getresponse().read(100_000)
+        process = gateway._process
+        assert process is not None
+        os.kill(gateway.pid, signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        os.kill(gateway.pid, signal.SIGINT)
+        assert process.wait(5) == 0
+
+
 def test_a_killed_gateway_starts_again_on_the_same_port(tmp_path: Path) -> None:
     root, [digest] = stored(tmp_path, CONTENT)
     with GatewayProcess(tmp_path, settings_for(root)) as gateway:

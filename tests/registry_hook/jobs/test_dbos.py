@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from dbos import DBOS
+from structlog.testing import capture_logs
 
 from registry_hook.errors import JobFailed, NotStoredError, RetryLater
 from registry_hook.jobs.database import open_engine, prepare
@@ -331,3 +333,52 @@ def test_what_was_acknowledged_is_there_after_the_sender_of_jobs_is_killed(url: 
     wanted = [f"job-{number}" for number in acknowledged]
     assert set(client.get(wanted)) == set(wanted)
     client.close()
+
+
+def test_stopping_does_not_wait_for_a_job_that_only_pauses_between_tries(url: str, jobs: DbosJobs) -> None:
+    def patient(run: Run, _arguments: JsonObject) -> JsonObject:
+        def step() -> JsonObject:
+            raise RetryLater("the registry is down")
+
+        return run.step("try", step)
+
+    jobs.enqueue(JobRequest("patient", "p", {}))
+    with worker(url, patient=patient) as running:
+        wait_until(lambda: len(jobs.steps("p")) == 1)
+        begun_s = time.monotonic()
+        assert running.drain(30) == 1, "it is not done"
+        assert time.monotonic() - begun_s < 1
+
+
+def test_stopping_does_not_wait_for_a_job_that_waits_for_one_nobody_runs(url: str, jobs: DbosJobs) -> None:
+    def waiting(run: Run, _arguments: JsonObject) -> JsonObject:
+        return run.wait_for(JobRequest("elsewhere", "e", {}))
+
+    jobs.enqueue(JobRequest("waiting", "w", {}))
+    with worker(url, waiting=waiting) as running:
+        wait_until(lambda: "e" in jobs.get(["e"]))
+        begun_s = time.monotonic()
+        assert running.drain(10) == 1
+        assert time.monotonic() - begun_s < 1
+        assert jobs.get(["e"])["e"].state is JobState.QUEUED
+        DBOS.cancel_workflow("e")  # or its thread would wait for ever
+        wait_until(lambda: running.drain(0) == 0)
+
+
+def test_stopping_waits_for_a_job_that_works_and_says_so(url: str, jobs: DbosJobs) -> None:
+    begun = threading.Event()
+
+    def slow(run: Run, _arguments: JsonObject) -> JsonObject:
+        def step() -> JsonObject:
+            begun.set()
+            time.sleep(0.5)
+            return {"ok": True}
+
+        return run.step("work", step)
+
+    jobs.enqueue(JobRequest("slow", "s", {}))
+    with capture_logs() as entries, worker(url, slow=slow) as running:
+        assert begun.wait(10)
+        assert running.drain(10) == 0
+        assert ended(jobs, "s").state is JobState.DONE
+    assert "waiting up to 10 s for 1 job" in [entry["event"] for entry in entries]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
 from converter.blob import LayerBlob
 from converter.bootstrap_layer import ConvertedBootstrap, write_bootstrap_layer
@@ -14,19 +14,16 @@ from converter.classify import Kind, classify
 from converter.errors import InvalidImageError, InvalidLayerError, LimitExceededError, UnsupportedImageError
 from converter.image_blob import ConvertedBlob, write_chunk_list
 from converter.image_documents import convert_config, convert_manifest, parse_config
+from converter.image_form import write_bootstrap
 from converter.layer import LayerStats, convert_layer
 from converter.merge import merge_layer
 from converter.oci import Descriptor, Digest, ImageManifest
 from converter.options import ConvertOptions
 from converter.progress import NO_PROGRESS, Progress
-from converter.rafs.bootstrap import encode_bootstrap
-from converter.rafs.layout import Compressor
 from converter.rafs.reader import read_bootstrap
 from converter.tree import FileTree
 
 OpenLayer = Callable[[Descriptor], AbstractContextManager[BinaryIO]]
-
-_COMPRESSOR: Final = {"zstd": Compressor.ZSTD, "none": Compressor.NONE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +146,7 @@ class _Work:
     def write_bootstrap(self) -> ConvertedBootstrap:
         """Writes the bootstrap of the whole image, and its layer."""
         blobs = list(self._layer_blobs.values())
-        bootstrap = encode_bootstrap(
-            self._tree,
-            [blob.info() for blob in blobs],
-            compressor=_COMPRESSOR[self._options.compressor],
-            chunk_size=self._options.chunk_size,
-        )
+        bootstrap = write_bootstrap(self._tree, [blob.info() for blob in blobs], self._options)
         cache_files = ((f"{b.digest.hex}.blob.meta", b.blob_meta_file()) for b in blobs if len(b.chunks))
         self._tree = FileTree()  # its memory is needed for reading back what was written
         self.files = read_bootstrap(bootstrap).name_count

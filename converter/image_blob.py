@@ -26,7 +26,7 @@ class ConvertedBlob:
         chunk_list: descriptor of that list.
         chunk_count: stored chunks; 0 for a layer without file content.
         root_hash: RFC 6962 root over the records of the list, 32 bytes.
-        compressor: "zstd" or "none".
+        compressor: "zstd", "lz4_block" or "none".
     """
 
     descriptor: Descriptor

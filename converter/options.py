@@ -10,6 +10,8 @@ from typing import Final, Literal
 
 import zstandard
 
+from converter import lz4_block
+
 MIN_CHUNK_SIZE: Final = 4096
 MAX_CHUNK_SIZE: Final = 16 << 20
 PREFETCH_ALL: Final = ("/",)
@@ -58,9 +60,7 @@ class ConvertOptions:
         _check_choice("digester", self.digester, ("blake3", "sha256"))
         _check_choice("media_types", self.media_types, ("oci", "docker"))
         for name, value in (
-            ("compressor", "lz4_block"),
             ("fs_version", 5),
-            ("digester", "sha256"),
             ("media_types", "docker"),
             ("oci_ref", True),
         ):
@@ -86,10 +86,13 @@ class ConvertOptions:
         """Short text of everything but the source that decides the output bytes: part of a job's key.
 
         The versions of zstd and zlib are part of it: another one may compress to other bytes. That holds for
-        every compressor, and for the level too, because bootstraps are always compressed.
+        every compressor, and for the level too, because bootstraps are always compressed. The version of LZ4
+        is, where it is used.
         """
         zstd = ".".join(map(str, zstandard.ZSTD_VERSION))
         libraries = f"zstd{zstd}-zlib{zlib.ZLIB_RUNTIME_VERSION}"
+        if self.compressor == "lz4_block":
+            libraries += f"-lz4{lz4_block.library_version()}"
         form = f"rafs{self.fs_version}-{self.compressor}-{self.level}-{self.chunk_size}"
         return "-".join((f"v{ENCODER_VERSION}", form, *self._unusual(), libraries))
 

@@ -34,7 +34,7 @@ class ChunkTable:
 
     Columns, one item for each chunk:
 
-    - `digests`: BLAKE3-256 of the uncompressed chunk, 32 bytes each.
+    - `digests`: of the uncompressed chunk, 32 bytes each; which digest is up to the conversion.
     - `uncompressed_size`, `uncompressed_offset`: bytes; offsets are multiples of 4096 without gaps but for
       that.
     - `compressed_size`, `compressed_offset`: as stored in the blob; sizes are equal for a chunk stored as it
@@ -56,7 +56,7 @@ class ChunkTable:
         return len(self.uncompressed_size)
 
     def digest(self, index: int) -> bytes:
-        """BLAKE3-256 of one uncompressed chunk."""
+        """Digest of one uncompressed chunk."""
         return bytes(self.digests[index * DIGEST_SIZE : (index + 1) * DIGEST_SIZE])
 
     def encode(self) -> bytes:

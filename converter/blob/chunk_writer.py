@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
-from blake3 import blake3
-
 from converter.blob.chunk_table import ChunkTable
-from converter.blob.compress import OrderedPool, store
+from converter.blob.compress import OrderedPool, batch_worker
 from converter.blob.layout import CHUNK_ALIGNMENT, MAX_COMPRESSED_OFFSET, MAX_UNCOMPRESSED_SIZE
 from converter.blob.spool_file import SpoolFile
+from converter.chunk_digest import digest_function
 from converter.errors import LimitExceededError
+from converter.image_form import DIGESTER
 from converter.options import ConvertOptions
 from converter.rafs.layout import MAX_CHUNK_INDEX, round_up
 
@@ -28,7 +27,7 @@ class ChunkWriter:
 
     Args:
         out: the blob, still empty.
-        options: chunk size, compressor, alignment, threads.
+        options: chunk size, compressor, alignment, digest, threads.
     """
 
     def __init__(self, out: SpoolFile, options: ConvertOptions) -> None:
@@ -37,8 +36,8 @@ class ChunkWriter:
         self.zeros = bytes(options.chunk_size)
         self._out = out
         self._aligned = options.kernel_mountable
-        work = partial(store, level=options.level) if options.compressor == "zstd" else list[bytes]
-        self._pool = OrderedPool(work, options.threads)
+        self._digest = digest_function(DIGESTER[options.digester])
+        self._pool = OrderedPool(batch_worker(options), options.threads)
         self._known: dict[bytes, int] = {}
         self._zeros_index: int | None = None
         self._batch: list[bytes] = []
@@ -66,7 +65,7 @@ class ChunkWriter:
         """
         if chunk is self.zeros and self._zeros_index is not None:
             return self._zeros_index
-        digest = blake3(chunk).digest()
+        digest = self._digest(chunk)
         # Equal digests mean equal chunks, so the size needs no comparison of its own.
         index = self._known.get(digest)
         if index is None:

@@ -6,9 +6,13 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 import zstandard
+
+from converter import lz4_block
+from converter.options import ConvertOptions
 
 MAX_THREADS: Final = 16  # beyond that, reading the layer is slower than compressing it
 
@@ -25,6 +29,19 @@ def store(pieces: Sequence[bytes], level: int) -> list[bytes]:
     """
     frames = _compressor(level).multi_compress_to_buffer(list(pieces))
     return [frames[i].tobytes() if len(frames[i]) < len(piece) else piece for i, piece in enumerate(pieces)]
+
+
+def store_lz4(pieces: Sequence[bytes]) -> list[bytes]:
+    """As `store`, with LZ4 blocks."""
+    blocks = (lz4_block.compress(piece) for piece in pieces)
+    return [block if len(block) < len(piece) else piece for piece, block in zip(pieces, blocks, strict=True)]
+
+
+def batch_worker(options: ConvertOptions) -> Callable[[list[bytes]], list[bytes]]:
+    """What turns a batch of chunks into their stored form."""
+    if options.compressor == "zstd":
+        return partial(store, level=options.level)
+    return store_lz4 if options.compressor == "lz4_block" else list[bytes]
 
 
 class OrderedPool:

@@ -14,7 +14,7 @@ from converter.blob.layout import CHUNK_INFO_HEADER_SIZE, ChunkInfoHeader
 from converter.chunk_manifest.chunk_list import Segment, SegmentKind
 from converter.oci import Digest
 from converter.rafs.blobs import BlobInfo
-from converter.rafs.layout import BlobFeature, Compressor
+from converter.rafs.layout import BlobFeature, Compressor, Digester
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ class LayerBlob:
         size: of the whole file.
         chunks: the chunk table; empty for a layer without file content.
         compressor: of the chunks.
+        digester: of the chunks.
         features: as the blob itself states them.
         compressed_size: offset of the bootstrap section; what blob tables call the compressed size (§3.6).
         uncompressed_size: of the uncompressed address space, a multiple of 4096.
@@ -42,6 +43,7 @@ class LayerBlob:
     size: int
     chunks: ChunkTable
     compressor: Compressor
+    digester: Digester
     features: BlobFeature
     compressed_size: int
     uncompressed_size: int
@@ -80,6 +82,7 @@ class LayerBlob:
             ci_compressed_size=self.ci_compressed_size,
             ci_uncompressed_size=self.ci_uncompressed_size,
             chunks=self.chunks,
+            digester=self.digester,
         )
 
     def chunk_info_header(self) -> ChunkInfoHeader:

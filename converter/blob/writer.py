@@ -14,9 +14,9 @@ from converter.blob.reader import BlobReader
 from converter.blob.spool_file import SpoolFile
 from converter.chunk_manifest.chunk_list import Segment, SegmentKind
 from converter.errors import BlobError
+from converter.image_form import COMPRESSOR, DIGESTER, write_bootstrap
 from converter.options import ConvertOptions
 from converter.rafs.blobs import BlobInfo
-from converter.rafs.bootstrap import encode_bootstrap
 from converter.rafs.layout import UNKNOWN_BLOB_ID, Compressor
 from converter.tree import FileTree
 
@@ -28,7 +28,6 @@ _READ_BACK: Final = (
     "compressed_size",
     "compressed_offset",
 )
-_CHUNK_COMPRESSOR: Final = {"zstd": Compressor.ZSTD, "none": Compressor.NONE}
 
 
 class BlobWriter:
@@ -44,7 +43,8 @@ class BlobWriter:
         self._out = out
         self._chunks = chunks
         self._options = options
-        self._compressor = _CHUNK_COMPRESSOR[options.compressor]
+        self._compressor = COMPRESSOR[options.compressor]
+        self._digester = DIGESTER[options.digester]
         self._toc: list[TocEntry] = []
         self._tail: list[Segment] = []
 
@@ -70,6 +70,7 @@ class BlobWriter:
             size=self._out.size,
             chunks=self._chunks.table,
             compressor=info.compressor,
+            digester=info.digester,
             features=info.features,
             compressed_size=boot_offset,
             uncompressed_size=info.uncompressed_size,
@@ -112,7 +113,8 @@ class BlobWriter:
     def _write_chunk_info(self, plain: bytes) -> ChunkInfoHeader:
         """Writes the chunk info table and its header, which are one section but two lines of the contents."""
         stored, flag, compressor = plain, TocFlag.STORED, Compressor.NONE
-        if self._compressor is Compressor.ZSTD:
+        # Beside LZ4 chunks it is zstd, too: readers do not unpack a section that is an LZ4 block (§2.6).
+        if self._compressor is not Compressor.NONE:
             packed = compress_one(plain, self._options.level)
             if len(packed) < len(plain):
                 stored, flag, compressor = packed, TocFlag.ZSTD, Compressor.ZSTD
@@ -131,12 +133,7 @@ class BlobWriter:
         return header
 
     def _write_bootstrap(self, tree: FileTree, info: BlobInfo | None) -> None:
-        plain = encode_bootstrap(
-            tree,
-            [info] if info else [],
-            compressor=self._compressor,
-            chunk_size=self._options.chunk_size,
-        )
+        plain = write_bootstrap(tree, [info] if info else [], self._options)
         packed = compress_one(plain, self._options.level)
         self._write_content(layout.SECTION_BOOTSTRAP, packed, plain, TocFlag.ZSTD)
         self._write(section_header(layout.SECTION_BOOTSTRAP, len(packed)))
@@ -153,6 +150,7 @@ class BlobWriter:
             ci_compressed_size=chunk_info.compressed_size if chunk_info else 0,
             ci_uncompressed_size=chunk_info.uncompressed_size if chunk_info else 0,
             chunks=self._chunks.table,
+            digester=self._digester,
         )
 
     def _write_section(self, name: bytes, data: bytes) -> None:

@@ -14,6 +14,7 @@ from converter.rafs.layout import (
     MAX_BLOBS,
     BlobFeature,
     Compressor,
+    Digester,
     round_up,
 )
 from converter.rafs.records import BlobRecord, DeviceSlot
@@ -26,7 +27,7 @@ class ChunkColumns(Protocol):
 
     @property
     def digests(self) -> bytes | bytearray:
-        """32 bytes each: BLAKE3-256 of the uncompressed chunk."""
+        """32 bytes each: digest of the uncompressed chunk."""
 
     @property
     def uncompressed_size(self) -> array[int]:
@@ -59,6 +60,7 @@ class BlobInfo:
     ci_compressed_size: int
     ci_uncompressed_size: int
     chunks: ChunkColumns
+    digester: Digester = Digester.BLAKE3  # of the chunks
 
     @property
     def blocks(self) -> int:
@@ -73,7 +75,7 @@ class BlobInfo:
             chunk_size=chunk_size,
             chunk_count=len(self.chunks.uncompressed_size),
             compressor=self.compressor,
-            digester=0,
+            digester=self.digester,
             features=self.features,
             compressed_size=self.compressed_size,
             uncompressed_size=self.uncompressed_size,

@@ -27,11 +27,13 @@ from converter.rafs.layout import (
     COMPRESSOR_FLAG,
     DEVICE_SLOT_SIZE,
     DEVICE_TABLE_OFFSET,
+    DIGESTER_FLAG,
     EXTENDED_SUPERBLOCK_OFFSET,
     ROOT_NID,
     SUPERBLOCK_OFFSET,
     BlobFeature,
     Compressor,
+    Digester,
     SuperFlag,
     round_up,
 )
@@ -94,7 +96,12 @@ class Sections:
 
 
 def encode_bootstrap(
-    tree: FileTree, blobs: Sequence[BlobInfo], *, compressor: Compressor, chunk_size: int
+    tree: FileTree,
+    blobs: Sequence[BlobInfo],
+    *,
+    compressor: Compressor,
+    chunk_size: int,
+    digester: Digester = Digester.BLAKE3,
 ) -> memoryview:
     """Lays a tree out as a bootstrap.
 
@@ -107,6 +114,7 @@ def encode_bootstrap(
         blobs: all blobs that files may use.
         compressor: what the superblock says of the chunks.
         chunk_size: bytes of a chunk of every blob; a power of two.
+        digester: digest of the chunks of every blob.
 
     Returns:
         The bootstrap as bytes ("B" format), a multiple of 4096 long.
@@ -127,7 +135,7 @@ def encode_bootstrap(
     sections = Sections(len(blobs), placement.end, len(chunk_table))
 
     out = np.zeros(sections.end, np.uint8)
-    flags = _flags(blobs, compressor) | (SuperFlag.HAS_XATTR if nodes.xattrs else 0)
+    flags = _flags(blobs, compressor, digester) | (SuperFlag.HAS_XATTR if nodes.xattrs else 0)
     names = int(np.count_nonzero(~listing.entry_is_dot)) + 1
     _write_head(out.data, sections, blobs, flags, names, chunk_size)
     metadata = out[sections.metadata : sections.metadata + round_up(placement.end, BLOCK_SIZE)]
@@ -145,10 +153,10 @@ def encode_bootstrap(
     return out.data
 
 
-def _flags(blobs: Sequence[BlobInfo], compressor: Compressor) -> SuperFlag:
+def _flags(blobs: Sequence[BlobInfo], compressor: Compressor, digester: Digester) -> SuperFlag:
     flags = (
         COMPRESSOR_FLAG[compressor]
-        | SuperFlag.DIGEST_BLAKE3
+        | DIGESTER_FLAG[digester]
         | SuperFlag.EXPLICIT_UID_GID
         | SuperFlag.NOT_ENCRYPTED
     )

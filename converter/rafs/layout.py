@@ -45,6 +45,13 @@ class Compressor(IntEnum):
     ZSTD = 3
 
 
+class Digester(IntEnum):
+    """Digest of a chunk's content, as tables name it."""
+
+    BLAKE3 = 0
+    SHA256 = 1
+
+
 class BlobFeature(IntFlag):
     """Properties of a data blob (§2.3); those in the low 16 bits must be understood by a reader."""
 
@@ -77,6 +84,10 @@ COMPRESSOR_FLAG: Final = {
     Compressor.LZ4_BLOCK: SuperFlag.COMPRESS_LZ4,
     Compressor.GZIP: SuperFlag.COMPRESS_GZIP,
     Compressor.ZSTD: SuperFlag.COMPRESS_ZSTD,
+}
+DIGESTER_FLAG: Final = {
+    Digester.BLAKE3: SuperFlag.DIGEST_BLAKE3,
+    Digester.SHA256: SuperFlag.DIGEST_SHA256,
 }
 
 
@@ -134,7 +145,7 @@ CHUNK_INDEX: Final = np.dtype(
 
 CHUNK_RECORD: Final = np.dtype(
     [
-        ("digest", "V32"),  # BLAKE3-256 of the uncompressed chunk
+        ("digest", "V32"),  # of the uncompressed chunk
         #
         ("blob_index", "<u4"),
         ("flags", "<u4"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Final
 
 import numpy as np
@@ -24,6 +25,7 @@ from converter.rafs.layout import (
     COMPRESSOR_FLAG,
     DEVICE_SLOT_SIZE,
     DEVICE_TABLE_OFFSET,
+    DIGESTER_FLAG,
     EXTENDED_SUPERBLOCK_OFFSET,
     MAX_BLOBS,
     MIN_BOOTSTRAP_SIZE,
@@ -32,6 +34,7 @@ from converter.rafs.layout import (
     SUPERBLOCK_OFFSET,
     BlobFeature,
     Compressor,
+    Digester,
     SuperFlag,
 )
 from converter.rafs.records import BlobRecord, DeviceSlot, ExtendedSuperBlock, SuperBlock
@@ -41,7 +44,7 @@ from converter.tree import FileTree
 _BLOB_ID: Final = re.compile(rb"[0-9a-f]{64}|x{64}")
 _KNOWN_CHUNK_FLAGS: Final = 0x11  # compressed, has a CRC
 # As plain integers: the complement of an IntFlag leaves out the bits that it has no name for.
-_REQUIRED_FLAGS: Final = int(SuperFlag.DIGEST_BLAKE3 | SuperFlag.EXPLICIT_UID_GID | SuperFlag.NOT_ENCRYPTED)
+_REQUIRED_FLAGS: Final = int(SuperFlag.EXPLICIT_UID_GID | SuperFlag.NOT_ENCRYPTED)
 _OPTIONAL_FLAGS: Final = int(SuperFlag.HAS_XATTR | SuperFlag.INLINED_CHUNK_DIGEST)
 _KNOWN_FEATURES: Final = int(
     BlobFeature.ALIGNED
@@ -65,6 +68,7 @@ class Bootstrap:
         blobs: the blob table.
         chunks: the chunk table, one row of `layout.CHUNK_RECORD` for each chunk in use.
         compressor: of the chunks.
+        digester: of the chunks.
         chunk_size: bytes of a chunk.
     """
 
@@ -74,6 +78,7 @@ class Bootstrap:
     chunks: npt.NDArray[Any]
     compressor: Compressor
     chunk_size: int
+    digester: Digester
 
 
 def read_bootstrap(data: bytes | bytearray | memoryview) -> Bootstrap:
@@ -91,14 +96,16 @@ def read_bootstrap(data: bytes | bytearray | memoryview) -> Bootstrap:
     super_block = SuperBlock.decode(bytes(view[SUPERBLOCK_OFFSET:EXTENDED_SUPERBLOCK_OFFSET]))
     extended = ExtendedSuperBlock.decode(bytes(view[EXTENDED_SUPERBLOCK_OFFSET:DEVICE_TABLE_OFFSET]))
     _check_super_block(super_block, len(view))
-    compressor = _read_flags(extended.flags)
+    compressor, digester = _read_flags(extended.flags)
     blobs = _read_blobs(view, super_block, extended)
+    if any(blob.digester != digester for blob in blobs):
+        raise BootstrapError("a blob has other chunk digests than the superblock says")
     chunks = _read_chunk_table(view, extended, blobs)
     area = InodeArea(view, super_block.meta_block * BLOCK_SIZE)
     tree = read_tree(area, super_block.inodes - 1, chunks, extended.chunk_size)
     if tree.xattrs and not extended.flags & SuperFlag.HAS_XATTR:
         raise BootstrapError("there are extended attributes, but the superblock says there are none")
-    return Bootstrap(super_block.inodes - 1, tree, blobs, chunks, compressor, extended.chunk_size)
+    return Bootstrap(super_block.inodes - 1, tree, blobs, chunks, compressor, extended.chunk_size, digester)
 
 
 def _check_super_block(super_block: SuperBlock, size: int) -> None:
@@ -116,10 +123,11 @@ def _check_super_block(super_block: SuperBlock, size: int) -> None:
         raise BootstrapError(f"the metadata would begin at block {super_block.meta_block}, behind the end")
 
 
-def _read_flags(flags: int) -> Compressor:
-    for compressor, flag in COMPRESSOR_FLAG.items():
-        if flags & ~_OPTIONAL_FLAGS == _REQUIRED_FLAGS | flag:
-            return compressor
+def _read_flags(flags: int) -> tuple[Compressor, Digester]:
+    for compressor, digester in product(COMPRESSOR_FLAG, DIGESTER_FLAG):
+        chosen = COMPRESSOR_FLAG[compressor] | DIGESTER_FLAG[digester]
+        if flags & ~_OPTIONAL_FLAGS == _REQUIRED_FLAGS | chosen:
+            return compressor, digester
     raise BootstrapError(f"the extended superblock has the flags {flags:#x}, which are not supported")
 
 
@@ -169,7 +177,7 @@ def _check_blob(blob: BlobRecord, slot: DeviceSlot, index: int, chunk_size: int)
         and blob.chunk_size == chunk_size
         and blob.compressor in compressors
         and blob.ci_compressor in compressors
-        and blob.digester == blob.cipher == blob.cipher_iv == blob.meta_size == 0
+        and blob.cipher == blob.cipher_iv == blob.meta_size == 0
         and not blob.features & ~_KNOWN_FEATURES
         and blob.features & BlobFeature.ALIGNED
         and 0 < blob.uncompressed_size <= _MAX_UNCOMPRESSED

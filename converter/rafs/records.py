@@ -115,7 +115,7 @@ class BlobRecord(_Record):
     chunk_count: int
     compressor: int
 
-    digester: int  # 0 for BLAKE3
+    digester: int
     features: int
     compressed_size: int
 

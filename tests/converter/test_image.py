@@ -366,6 +366,8 @@ def test_the_fingerprint_tells_what_changes_bytes() -> None:
         ConvertOptions(chunk_size=4096),
         ConvertOptions(compressor="none"),
         ConvertOptions(compressor="none", level=4),
+        ConvertOptions(compressor="lz4_block"),
+        ConvertOptions(digester="sha256"),
         ConvertOptions(compressor="none", kernel_mountable=True),
     ]
     assert len({chosen.fingerprint() for chosen in options}) == len(options)

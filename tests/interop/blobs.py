@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+import lz4.block  # type: ignore[import-untyped]
 import zstandard
 
 _TAR_BLOCK = 512
@@ -99,18 +100,24 @@ def _chunk(u: int, c: int) -> Chunk:
 
 def expand(blob: bytes, target: Path) -> None:
     """Writes the blob's uncompressed address space: what nydusd keeps as its cache file."""
-    unpacker = zstandard.ZstdDecompressor()
     end = 0
+    flags = struct.unpack_from("<Q", layer_bootstrap(blob), 1152)[0]
     with target.open("wb") as output:
         for chunk in chunks(blob):
             stored = blob[chunk.compressed_offset : chunk.compressed_offset + chunk.compressed_size]
             if chunk.compressed_size != chunk.uncompressed_size:
-                stored = unpacker.decompress(stored, chunk.uncompressed_size)
+                stored = _decompress(stored, chunk.uncompressed_size, is_lz4=bool(flags & 2))
             assert len(stored) == chunk.uncompressed_size
             output.seek(chunk.uncompressed_offset)
             output.write(stored)
             end = chunk.uncompressed_offset + chunk.uncompressed_size
         output.truncate(end + -end % 4096)
+
+
+def _decompress(stored: bytes, size: int, *, is_lz4: bool) -> bytes:
+    if is_lz4:
+        return bytes(lz4.block.decompress(stored, uncompressed_size=size))
+    return zstandard.ZstdDecompressor().decompress(stored, size)
 
 
 def device_tags(bootstrap: bytes) -> Iterator[str]:

@@ -1,0 +1,40 @@
+"""What the options of a conversion are called in RAFS, and bootstraps written by them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from converter.options import ConvertOptions
+from converter.rafs.blobs import BlobInfo
+from converter.rafs.bootstrap import encode_bootstrap
+from converter.rafs.layout import Compressor, Digester
+from converter.tree import FileTree
+
+COMPRESSOR: Final = {
+    "zstd": Compressor.ZSTD,
+    "lz4_block": Compressor.LZ4_BLOCK,
+    "none": Compressor.NONE,
+}
+DIGESTER: Final = {"blake3": Digester.BLAKE3, "sha256": Digester.SHA256}
+
+
+def write_bootstrap(tree: FileTree, blobs: Sequence[BlobInfo], options: ConvertOptions) -> memoryview:
+    """The bootstrap of a layer or an image in the form that the options ask for.
+
+    Args:
+        tree: its files; every reference to a chunk means one of `blobs`.
+        blobs: all blobs that files may use.
+        options: how to convert.
+
+    Raises:
+        LimitExceededError: something does not fit into the format.
+        ValueError: tree and blobs contradict each other.
+    """
+    return encode_bootstrap(
+        tree,
+        blobs,
+        compressor=COMPRESSOR[options.compressor],
+        digester=DIGESTER[options.digester],
+        chunk_size=options.chunk_size,
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from registry_hook.errors import NotStoredError
+from registry_hook.state import make_private
 
 # A sender that talks nonsense must not fill the disk: the oldest files go.
 MAX_FILES: Final = 1000
@@ -39,7 +40,7 @@ class SetAsideBodies:
         """
         path = self._directory / f"{hashlib.sha256(body).hexdigest()}.body"
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
+            make_private(self._directory)
             if not path.exists():
                 self._write(path, body)
                 self._drop_oldest()

@@ -18,6 +18,7 @@ from registry_hook import logs
 from registry_hook.errors import HookError, SettingsError
 from registry_hook.settings import Settings, load
 from registry_hook.settings_sections import parse_address
+from registry_hook.state import open_state_directory
 from registry_hook.supervisor import PARENT_OPTION, Program, Supervisor, die_with_parent, own_program
 
 _P = ParamSpec("_P")
@@ -33,11 +34,14 @@ _config_option = click.option(
 )
 
 
-def with_settings(process: str) -> Callable[[Callable[[Settings], None]], Callable[..., None]]:
+def with_settings(
+    process: str, *, stateless: bool = False
+) -> Callable[[Callable[[Settings], None]], Callable[..., None]]:
     """Makes a command that needs the settings: reads them, sets logging up, and shows our errors in short.
 
     Args:
         process: what the log calls this process.
+        stateless: whether it does without the state directory, as a gateway on a machine of its own.
     """
 
     def decorate(command: Callable[[Settings], None]) -> Callable[..., None]:
@@ -51,6 +55,8 @@ def with_settings(process: str) -> Callable[[Callable[[Settings], None]], Callab
             try:
                 settings = load(config_here or config)
                 logs.configure(settings.log_level, process)
+                if parent_pid is None and not stateless:
+                    open_state_directory(settings.state_dir)
                 command(settings)
             except SettingsError as error:
                 raise _WrongSettings(str(error)) from error
@@ -74,6 +80,7 @@ def serve(config: Path | None, config_here: Path | None) -> None:
     try:
         settings = load(config)
         logs.configure(settings.log_level, "serve")
+        open_state_directory(settings.state_dir)
         # Made here, so that the children do not race for them.
         webhook_token(settings)
         signing_key(settings)
@@ -123,7 +130,7 @@ def worker(settings: Settings) -> None:
 
 
 @click.command()
-@with_settings("gateway")
+@with_settings("gateway", stateless=True)
 def gateway(settings: Settings) -> None:
     """Run a gateway alone."""
     from registry_hook.gateway import run_gateway

@@ -7,6 +7,7 @@ fsync a commit. The file must lie on a local disk: SQLite's locks do not hold on
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,7 @@ from sqlalchemy import event
 from sqlalchemy.pool import QueuePool
 
 from registry_hook.errors import UnavailableError
+from registry_hook.state import make_private
 
 SCHEMA: Final = "dbos"
 _BUSY_TIMEOUT_MS: Final = 30_000
@@ -44,7 +46,9 @@ def open_engine(url: str, *, pool_size: int = 5) -> sa.Engine:
             instead of waiting for the file's lock.
     """
     if is_sqlite(url):
-        sqlite_path(url).parent.mkdir(parents=True, exist_ok=True)
+        make_private(sqlite_path(url).parent)
+        # SQLite makes a file that all may read, and gives those that it puts beside it the same mode.
+        os.close(os.open(sqlite_path(url), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         engine = sa.create_engine(url, poolclass=QueuePool, pool_size=1, max_overflow=0, pool_timeout=60)
         event.listen(engine, "connect", _prepare_sqlite)
         return engine

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from registry_hook.errors import SettingsError
+from registry_hook.state import make_private
 
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MAX_SLOTS: Final = 64
@@ -46,7 +47,7 @@ def claim_slot(directory: Path, *, only_one: bool, executor_id: str | None = Non
     Raises:
         SettingsError: all identities that may be used are taken.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    make_private(directory)
     names = [executor_id] if executor_id else [f"worker-{n}" for n in range(1 if only_one else _MAX_SLOTS)]
     for name in names:
         descriptor = os.open(directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

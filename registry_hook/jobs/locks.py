@@ -19,6 +19,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from registry_hook.errors import RetryLater
+from registry_hook.state import make_private
 
 # Lock files, shared by hash. Two names that meet in one file only wait for each other without need.
 _STRIPES: Final = 256
@@ -29,7 +30,7 @@ class FileLocks:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        directory.mkdir(parents=True, exist_ok=True)
+        make_private(directory)
 
     @contextmanager
     def hold(self, repository: str, tag: str) -> Iterator[None]:

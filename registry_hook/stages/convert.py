@@ -17,6 +17,7 @@ from registry_hook.services import Services
 from registry_hook.spool import SpooledImage
 from registry_hook.stages.begin import source_image
 from registry_hook.stages.outside import translated
+from registry_hook.state import make_private
 
 # What no image config reaches; Distribution takes manifests up to the same size.
 MAX_CONFIG_BYTES: Final = 4 * 1024 * 1024
@@ -66,7 +67,8 @@ def _read_config(services: Services, repository: str, config: Descriptor) -> byt
 
 def _make_empty(directory: Path) -> None:
     """Makes the directory, or removes what a try that was killed left in it."""
-    directory.mkdir(parents=True, exist_ok=True)
+    make_private(directory.parent)
+    make_private(directory)
     for path in directory.iterdir():
         if path.is_dir():
             shutil.rmtree(path)

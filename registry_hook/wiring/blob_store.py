@@ -7,6 +7,7 @@ from p2p_seed.store import BlobStore, S3Access, open_store
 from registry_hook.errors import SettingsError
 from registry_hook.settings import Settings
 from registry_hook.settings_sections import S3Settings
+from registry_hook.state import make_private
 
 
 def blob_store(settings: Settings) -> BlobStore:
@@ -16,9 +17,13 @@ def blob_store(settings: Settings) -> BlobStore:
         SettingsError: the location cannot be used.
     """
     try:
+        if settings.store.location is None:
+            make_private(settings.state_dir / "store")
         return open_store(settings.store_location, s3_access(settings.store.s3), create=True)
     except StoreConfigurationError as error:
         raise SettingsError(f"store.location: {error}") from error
+    except OSError as error:
+        raise SettingsError(f"state_dir: {error}") from error
 
 
 def s3_access(settings: S3Settings) -> S3Access:

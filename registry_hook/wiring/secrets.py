@@ -11,6 +11,7 @@ import structlog
 from registry_hook.errors import SettingsError
 from registry_hook.settings import Settings
 from registry_hook.settings_sections import read_secret_file
+from registry_hook.state import make_private
 from signer.errors import KeyFileError
 from signer.keys import SigningKey
 
@@ -43,7 +44,7 @@ def webhook_token(settings: Settings) -> str:
     if given is not None:
         return given
     path = settings.token_file
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private(path.parent)
     if not path.exists():
         partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -63,7 +64,7 @@ def webhook_token(settings: Settings) -> str:
 def _publish_file(path: Path, content: bytes) -> None:
     if path.exists() and path.read_bytes() == content:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private(path.parent)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     partial.write_bytes(content)
     partial.rename(path)

@@ -165,15 +165,13 @@ def settings_file(tmp_path: Path, more: str = "") -> Path:
     return path
 
 
-@pytest.mark.parametrize(("command", "status"), [("serve", 2), ("backfill", 1)])
-def test_a_state_directory_that_cannot_be_used_is_told_in_one_line(
-    tmp_path: Path, command: str, status: int
-) -> None:
+@pytest.mark.parametrize("command", ["serve", "backfill"])
+def test_a_state_directory_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, command: str) -> None:
     path = settings_file(tmp_path)
     (tmp_path / "state").write_text("a file where the directory should be")
     result = run(command, "--config", str(path))
-    assert result.exit_code == status, result.output
-    assert str(tmp_path / "state") in result.output
+    assert result.exit_code == 2, result.output
+    assert f"state_dir: [Errno 17] File exists: '{tmp_path}/state'" in result.output
     assert result.output.count("\n") == 1
 
 

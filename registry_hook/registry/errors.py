@@ -12,6 +12,7 @@
     │   └── DeniedError                  403, or a token without the needed scope
     ├── ConfigurationError               the operator has to change a file or a setting
     │   ├── CredentialsError             docker config or credential helper unusable
+    │   ├── NoTlsError                   the registry does not speak TLS where we do
     │   └── UntrustedCertificateError    TLS certificate not signed by a known authority
     ├── ProtocolError                    an answer that the distribution specification does not allow
     └── ContentError                     what came is not what was asked for: alert, never retry blindly
@@ -73,6 +74,10 @@ class ConfigurationError(RegistryError):
 
 class CredentialsError(ConfigurationError):
     """The docker config is unreadable, or a credential helper failed."""
+
+
+class NoTlsError(ConfigurationError):
+    """The registry does not speak TLS at an address where it should."""
 
 
 class UntrustedCertificateError(ConfigurationError):

@@ -12,13 +12,14 @@ import httpx
 from registry_hook.registry.errors import (
     DeniedError,
     NotFoundError,
+    NoTlsError,
     ProtocolError,
     RefusedError,
     RegistryUnavailableError,
     UnauthorizedError,
     UntrustedCertificateError,
 )
-from registry_hook.registry.retry import is_untrusted
+from registry_hook.registry.retry import is_untrusted, lacks_tls
 
 _MAX_ERROR_BYTES: Final = 64 * 1024
 
@@ -40,6 +41,8 @@ def translated(what: str) -> Iterator[None]:
     except httpx.TransportError as error:
         if is_untrusted(error):
             raise UntrustedCertificateError(f"{what}: {error}") from error
+        if lacks_tls(error):
+            raise NoTlsError(f"{what}: the server does not speak TLS") from error
         raise RegistryUnavailableError(f"{what}: {error or type(error).__name__}") from error
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
         raise ProtocolError(f"{what}: {error or type(error).__name__}") from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -23,6 +23,8 @@ Result = TypeVar("Result")
 # Answers that say "not now". 500 is missing on purpose: Distribution gives it for lasting faults of its
 # storage.
 RETRY_STATUS: Final = frozenset({429, 502, 503, 504})
+# What OpenSSL calls an answer that is no TLS record: 3.0 and 3.1, and later ones.
+_NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"})
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 REPEATABLE: Final = "dragonhook.repeatable"
 
@@ -114,7 +116,7 @@ class RetryTransport(httpx.BaseTransport):
             try:
                 response = self._inner.handle_request(request)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                if is_untrusted(error) or not attempts.again():
+                if is_untrusted(error) or lacks_tls(error) or not attempts.again():
                     raise
             except httpx.TransportError:
                 if not repeatable or not attempts.again():
@@ -132,12 +134,22 @@ class RetryTransport(httpx.BaseTransport):
 
 def is_untrusted(error: BaseException) -> bool:
     """Whether a connection failed because the server's certificate is not to be trusted."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False
+    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
+
+
+def lacks_tls(error: BaseException) -> bool:
+    """Whether no connection was made because the server answered with something else than TLS."""
+    # Later, in a connection that was made, the same reason means damage on the way.
+    return isinstance(error, httpx.ConnectError) and any(
+        isinstance(cause, ssl.SSLError) and getattr(cause, "reason", None) in _NO_TLS
+        for cause in _causes(error)
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _retry_after_s(response: httpx.Response) -> float | None:

@@ -16,6 +16,7 @@ from registry_hook.registry import (
     Credential,
     FixedCredentials,
     NotFoundError,
+    NoTlsError,
     ProtocolError,
     RefusedError,
     RegistryEndpoint,
@@ -249,6 +250,27 @@ def test_an_unknown_authority_is_a_configuration_error() -> None:
     with client_of(registry) as client, pytest.raises(UntrustedCertificateError):
         client.tags("app")
     assert len(registry.requests) == 1  # trying again would not make it trusted
+
+
+@pytest.mark.parametrize("reason", ["WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"])  # OpenSSL 3.0, 3.2
+def test_a_registry_without_tls_is_a_configuration_error(reason: str) -> None:
+    answer = ssl.SSLError(1, f"[SSL: {reason}]")
+    answer.reason = reason
+    problem = httpx.ConnectError("handshake")
+    problem.__cause__ = answer
+    registry = FakeRegistry(faults=[broken(problem) for _ in range(9)])
+    with client_of(registry) as client, pytest.raises(NoTlsError, match="does not speak TLS"):
+        client.tags("app")
+    assert len(registry.requests) == 1
+
+
+def test_other_errors_of_tls_are_tried_again() -> None:
+    problem = httpx.ConnectError("handshake")
+    problem.__cause__ = ssl.SSLError(8, "unexpected end of file")
+    registry = FakeRegistry(faults=[broken(problem) for _ in range(9)])
+    with client_of(registry) as client, pytest.raises(RegistryUnavailableError):
+        client.tags("app")
+    assert len(registry.requests) > 1
 
 
 @pytest.mark.parametrize(

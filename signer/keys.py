@@ -257,6 +257,8 @@ def _check_mode(path: Path, status: os.stat_result) -> None:
 
 def _only_label(pem: bytes, name: str) -> str:
     labels = [label for label in _PEM_BEGIN.findall(pem) if label != b"EC PARAMETERS"]
+    if not labels:
+        raise KeyFileError(f"{name} is not in PEM form: it has no line like -----BEGIN PUBLIC KEY-----")
     if len(labels) != 1:
         # Tools read the first of two keys and pass over the second without a word.
         raise KeyFileError(f"{name} holds {len(labels)} PEM blocks; exactly one key is needed")

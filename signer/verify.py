@@ -94,7 +94,10 @@ class _Verification:
     def run(self, reference: str) -> VerificationReport:
         named = self.source.resolve(self.repository, reference)
         if named is None:
-            raise VerificationError(Rule.RESOLVE, f"{self.repository} has nothing under {reference}")
+            raise VerificationError(
+                Rule.RESOLVE,
+                f"there is no {reference} in the repository {self.repository}, or no such repository",
+            )
         manifest = self._manifest(named.digest)
         if isinstance(manifest, ImageIndex):
             index = self._index(manifest)
@@ -116,13 +119,20 @@ class _Verification:
             raise VerificationError(Rule.RESOLVE, f"asked for {digest}, received {manifest.digest}")
         return manifest
 
+    def _attached(self, digest: Digest) -> Sequence[Descriptor]:
+        try:
+            return self.source.referrers(self.repository, digest)
+        except OciError as error:
+            problem = f"what is attached to {digest} cannot be read: {error}"
+            raise VerificationError(Rule.BUNDLES, problem) from error
+
     def _index(self, index: ImageIndex) -> IndexReport:
         if not 0 < len(index.manifests) <= MAX_CHILDREN:
             raise VerificationError(
                 Rule.RESOLVE,
                 f"the index {index.digest} has {len(index.manifests)} children, not 1…{MAX_CHILDREN}",
             )
-        evidence = self._evidence(index.digest, self.source.referrers(self.repository, index.digest))
+        evidence = self._evidence(index.digest, self._attached(index.digest))
         signed = evidence.require(PREDICATE_SIGN)[0]
         origin, provenance = first_that_passes(
             evidence.require(PREDICATE_PROVENANCE), lambda item: (item, self._provenance(index, item, None))
@@ -145,7 +155,7 @@ class _Verification:
         return report
 
     def _image(self, manifest: ImageManifest) -> ImageReport:
-        attached = self.source.referrers(self.repository, manifest.digest)
+        attached = self._attached(manifest.digest)
         evidence = self._evidence(manifest.digest, attached)
         signed = evidence.require(PREDICATE_SIGN)[0]
         described, chunks = first_that_passes(

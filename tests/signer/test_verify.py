@@ -9,7 +9,15 @@ from dataclasses import replace
 import pytest
 
 from converter.chunk_manifest import PREDICATE_CHUNK_MANIFEST
-from converter.oci import Descriptor, Digest, ImageIndex, encode_json, media_types, parse_manifest
+from converter.oci import (
+    Descriptor,
+    Digest,
+    ImageIndex,
+    encode_json,
+    fallback_tag,
+    media_types,
+    parse_manifest,
+)
 from signer import (
     PREDICATE_PROVENANCE,
     PREDICATE_SIGN,
@@ -81,11 +89,19 @@ def test_a_policy_that_allows_nothing(missing: str) -> None:
         VerificationPolicy(**{**parts, missing: ()})  # type: ignore[arg-type]  # empty, whatever the type
 
 
+def test_a_list_of_referrers_that_is_none() -> None:
+    registry = pushed()
+    registry.put_manifest(b"junk", fallback_tag(IMAGE.manifest.digest))
+    refused(registry, Rule.BUNDLES, f"what is attached to {IMAGE.manifest.digest} cannot be read")
+
+
 class TestRule1Resolve:
     def test_no_such_tag(self) -> None:
         registry = pushed()
         del registry.tags[TAG]
-        refused(registry, Rule.RESOLVE, "demo/app has nothing under v1-nydus")
+        refused(
+            registry, Rule.RESOLVE, "there is no v1-nydus in the repository demo/app, or no such repository"
+        )
 
     def test_the_tag_is_resolved_once(self) -> None:
         """A tag that moves during the check has no influence on it."""

@@ -16,8 +16,11 @@ from registry_hook.registry import (
     CredentialSource,
     DockerConfigCredentials,
     NoCredentials,
+    NoTlsError,
+    RefusedError,
     RegistryClient,
     RegistryEndpoint,
+    UntrustedCertificateError,
 )
 
 _DOCKER_CONFIG = Path(".docker/config.json")
@@ -38,16 +41,29 @@ class Clients:
         self._ca_file = ca_file
         self._docker_config = docker_config
         self._clients: dict[str, RegistryClient] = {}
+        self._speaks_plainly = False
         self._open = ExitStack()
 
     def __call__(self, host: str) -> RegistryClient:
         """The client for a host."""
         if host not in self._clients:
             tls = not is_loopback(host) if self._tls is None else self._tls
+            self._speaks_plainly |= not tls
             endpoint = RegistryEndpoint(f"{'https' if tls else 'http'}://{host}", ca_file=self._ca_file)
             client = RegistryClient(endpoint, self._credentials())
             self._clients[host] = self._open.enter_context(client)
         return self._clients[host]
+
+    def advice(self, error: Exception) -> str:
+        """What to add to an error: the option that would help, if there is one."""
+        if isinstance(error, NoTlsError):
+            return "; if it is meant to be reached without, give --plain-http"
+        if isinstance(error, UntrustedCertificateError):
+            return "; the authority that signed it can be given with --ca-file"
+        # What servers answer to plain HTTP where they want TLS, those written in Go and nginx among them.
+        if isinstance(error, RefusedError) and error.status == 400 and self._speaks_plainly:
+            return "; if the registry speaks TLS, give --tls"
+        return ""
 
     def __enter__(self) -> Self:
         return self

@@ -14,14 +14,14 @@ from rich.console import Console
 
 from converter.chunk_manifest import ChunkManifestError
 from converter.errors import ConvertError
-from converter.oci import OciError, Reference
+from converter.oci import InvalidReferenceError, OciError, Reference
 from converter.options import ConvertOptions
 from registry_hook.cli.clients import Clients, client_options
 from registry_hook.cli.progress import progress_bar
 from registry_hook.oneshot import convert_one
-from registry_hook.registry import RegistryError
-from registry_hook.transports import TransportError, open_sink, open_source
-from signer.errors import SignerError, VerificationError
+from registry_hook.registry import NotFoundError, RegistryError
+from registry_hook.transports import InvalidLocationError, TransportError, open_sink, open_source
+from signer.errors import KeyFileError, SignerError, VerificationError
 from signer.keys import VerificationKey
 from signer.provenance import DEFAULT_BUILDER_ID
 from signer.report import VerificationReport
@@ -30,20 +30,45 @@ from signer.verify import VerificationPolicy, verify_image
 _DIRECTORY: Final = click.Path(path_type=Path, exists=True, file_okay=False, writable=True)
 
 
+_CONVERT_STATUS: Final = """\b
+Exit status:
+  0  done; the digest of the converted image is on standard output
+  1  refused, or something cannot be read or written
+  2  wrong command line: an option, SRC or DST
+"""
+_VERIFY_STATUS: Final = """\b
+Exit status:
+  0  verified
+  1  not checked: the registry cannot be reached, or does not let us
+  2  wrong command line: an option, REF or a key file
+  3  verification failed: not there, not signed, or not what was signed
+"""
+
+
+class _WrongCommandLine(click.ClickException):
+    exit_code = 2
+
+
 class _VerificationFailed(click.ClickException):
     exit_code = 3
 
 
 @contextmanager
-def _errors_in_one_line() -> Iterator[None]:
+def _errors_in_one_line(clients: Clients) -> Iterator[None]:
     try:
         yield
     except VerificationError as error:
         raise _VerificationFailed(f"verification failed: {error}") from error
+    except (InvalidLocationError, KeyFileError) as error:
+        raise _WrongCommandLine(_one_line(error)) from error
     except (
         ConvertError, RegistryError, TransportError, OciError, SignerError, ChunkManifestError, OSError,
     ) as error:  # fmt: skip
-        raise click.ClickException(" ".join(str(error).split())) from error
+        raise click.ClickException(_one_line(error) + clients.advice(error)) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 @contextmanager
@@ -58,7 +83,7 @@ def _full_work_directory(work_dir: Path | None) -> Iterator[None]:
         raise click.ClickException(f"{place}: {error.strerror}; --work-dir can be another place") from error
 
 
-@click.command()
+@click.command(epilog=_CONVERT_STATUS)
 @click.argument("source", metavar="SRC")
 @click.argument("destination", metavar="DST")
 @click.option("--compressor", type=click.Choice(["zstd", "none"]), help="Default: zstd.")
@@ -95,7 +120,7 @@ def convert(
         threads=threads,
     )
     with (
-        _errors_in_one_line(),
+        _errors_in_one_line(clients),
         _full_work_directory(work_dir),
         open_source(source, clients) as image,
         open_sink(destination, clients) as sink,
@@ -105,7 +130,7 @@ def convert(
     click.echo(str(converted.digest))
 
 
-@click.command()
+@click.command(epilog=_VERIFY_STATUS)
 @click.argument("reference", metavar="REF")
 @click.option(
     "--key", "key_files", type=click.Path(path_type=Path), required=True, multiple=True,
@@ -128,17 +153,35 @@ def verify(
     REF is HOST/REPOSITORY:TAG or HOST/REPOSITORY@DIGEST, with or without docker:// before it. Where it fails,
     the rule is named.
     """
-    with _errors_in_one_line():
-        wanted = Reference.parse(reference.removeprefix("docker://"))
+    wanted = _reference(reference)
+    with _errors_in_one_line(clients):
         policy = VerificationPolicy(
             keys=tuple(VerificationKey.load(path) for path in key_files),
             repositories=frozenset({f"{wanted.host}/{wanted.repository}", *names}),
             builder_ids=frozenset(builders or {DEFAULT_BUILDER_ID}),
         )
         source = clients(wanted.host)
-        report = verify_image(source, wanted.repository, wanted.locator, policy, deep=deep)
+        try:
+            report = verify_image(source, wanted.repository, wanted.locator, policy, deep=deep)
+        except NotFoundError as error:  # a manifest or blob that another one names
+            missing = f"verification failed: a part of the image is missing: {_one_line(error)}"
+            raise _VerificationFailed(missing) from error
     for line in describe(report):
         click.echo(line)
+
+
+def _reference(text: str) -> Reference:
+    """Reads the name of an image in a registry, with a tag or a digest."""
+    try:
+        wanted = Reference.parse(text.removeprefix("docker://"))
+        _ = wanted.locator
+    except InvalidReferenceError as error:
+        if text.startswith(("oci:", "oci-archive:")):
+            problem = f"{text!r}: a layout holds no signatures; verify the image in its registry"
+            raise _WrongCommandLine(problem) from error
+        form = "HOST/REPOSITORY:TAG or HOST/REPOSITORY@DIGEST"
+        raise _WrongCommandLine(f"{text!r} is not {form}: {error}") from error
+    return wanted
 
 
 def describe(report: VerificationReport) -> Iterator[str]:

@@ -1,8 +1,4 @@
-"""The command line: one group, whose commands are loaded when they are used.
-
-Exit status: 0 done, 1 it did not work (the reason is on standard error), 2 the command line or the settings
-are wrong, 3 verification failed.
-"""
+"""The command line: one group, whose commands are loaded when they are used."""
 
 from __future__ import annotations
 
@@ -31,7 +27,16 @@ class _Commands(click.Group):
         return command if isinstance(command, click.Command) else None
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+_STATUS: Final = """\b
+Exit status:
+  0  done
+  1  it did not work; the reason is on standard error
+  2  the command line or the settings are wrong
+  3  of verify: verification failed
+"""
+
+
+@click.group(cls=_Commands, epilog=_STATUS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--config", type=click.Path(path_type=Path, dir_okay=False),
     help="Settings file; default: $DRAGONHOOK_CONFIG, else ./dragonhook.toml if it is there.",

@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import importlib.metadata
 import json
+import re
 import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -13,14 +16,16 @@ from click.testing import CliRunner, Result
 
 from converter.oci import ImageIndex, ImageManifest, parse_manifest
 from registry_hook import logs
-from registry_hook.cli import main
+from registry_hook.cli import clients, main
 from registry_hook.cli.clients import is_loopback
 from registry_hook.errors import SettingsError
 from registry_hook.settings import load
 from registry_hook.wiring.gateway import gateway_settings
 from registry_hook.wiring.secrets import signing_key, webhook_token
 from registry_hook.wiring.services import registry_client
+from signer.keys import SigningKey
 from tests.images.layout import build_image
+from tests.registry_hook.simulated_registry import SimulatedRegistry
 from tests.registry_hook.world import small_image
 
 
@@ -121,17 +126,29 @@ def test_a_full_work_directory_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     assert result.output == (f"Error: {tmp_path}: No space left on device; --work-dir can be another place\n")
 
 
+KEY = ("--key", "/nowhere.pub")
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
         (("convert", "oci:/nowhere:v1", "oci:/tmp/x:v1"), 1, "Error: /nowhere does not exist\n"),
         (("convert", "oci-archive:/no.tar:v1", "oci:/tmp/x:v1"), 1, "Error: /no.tar does not exist\n"),
         (("convert", "oci:a:b", "oci:c:d", "--threads", "257"), 2, "257 is not in the range 0<=x<=256"),
-        (("convert", "dir:/x", "oci:/tmp/x:v1"), 1, "dir:"),
+        (("convert", "dir:/x", "oci:/tmp/x:v1"), 2, "dir:"),
         (("convert", "--kernel-mountable", "--compressor", "zstd", "oci:a:b", "oci:c:d"), 2, "excludes"),
-        (("verify", "app:v1", "--key", "/nowhere.pub"), 1, "lacks a registry host"),
-        (("verify", "docker://app:v1", "--key", "/nowhere.pub"), 1, "'app:v1' lacks a registry host"),
-        (("verify", "r.example/app:v1", "--key", "/nowhere.pub"), 1, "/nowhere.pub"),
+        (("verify", "app:v1", *KEY), 2, "lacks a registry host"),
+        (("verify", "docker://app:v1", *KEY), 2, "'app:v1' lacks a registry host"),
+        (
+            ("verify", "r.example", *KEY),
+            2,
+            "'r.example' is not HOST/REPOSITORY:TAG or HOST/REPOSITORY@DIGEST",
+        ),
+        (("verify", "r.example/app", *KEY), 2, "'r.example/app' is not HOST/REPOSITORY:TAG"),
+        (("verify", "oci:app:v1", *KEY), 2, "a layout holds no signatures"),
+        (("verify", "oci-archive:/a.tar:v1", *KEY), 2, "a layout holds no signatures"),
+        (("verify", "r.example/app:v1", *KEY), 2, "/nowhere.pub: No such file"),
+        (("verify", "r.example/app:v1", "--key", __file__), 2, "is not in PEM form"),
         (("verify", "r.example/app:v1"), 2, "--key"),
         (("serve",), 2, "registry.url: is required"),
         (("worker",), 2, "registry.url: is required"),
@@ -143,6 +160,105 @@ def test_mistakes_are_told_and_numbered(arguments: tuple[str, ...], status: int,
     assert result.exit_code == status, result.output
     assert message in result.output
     assert "Traceback" not in result.output
+
+
+@pytest.fixture
+def public_key(tmp_path: Path) -> str:
+    path = tmp_path / "some.pub"
+    path.write_bytes(SigningKey.load_or_generate(tmp_path / "some.key").public_key.pem)
+    return str(path)
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> SimulatedRegistry:
+    """What every host that a command names is in the end."""
+    simulated = SimulatedRegistry()
+    monkeypatch.setattr(clients, "RegistryClient", lambda *_: simulated.client())
+    return simulated
+
+
+def test_an_image_that_is_not_there_is_not_verified(registry: SimulatedRegistry, public_key: str) -> None:
+    result = run("verify", "r.example/app:v1", "--key", public_key)
+    assert result.exit_code == 3
+    assert result.output == (
+        "Error: verification failed: rule 1 (resolve): there is no v1 in the repository app, or no such "
+        "repository\n"
+    )
+
+
+def test_an_image_without_signatures_is_not_verified(registry: SimulatedRegistry, public_key: str) -> None:
+    manifest = small_image().manifest
+    registry.push("app", "v1", manifest.raw, manifest.media_type)
+    result = run("verify", "r.example/app:v1", "--key", public_key)
+    assert result.exit_code == 3
+    assert "verification failed: rule 2 (bundles)" in result.output
+
+
+def test_an_image_that_lost_a_part_is_not_verified(registry: SimulatedRegistry, public_key: str) -> None:
+    manifest = small_image().manifest
+    registry.push("app", "v1", manifest.raw, manifest.media_type)
+    registry.before = lambda method, _: registry.manifests.clear() if method == "GET" else None
+    result = run("verify", "r.example/app:v1", "--key", public_key)
+    assert result.exit_code == 3
+    assert result.output.startswith("Error: verification failed: a part of the image is missing: GET http")
+    assert result.output.count("\n") == 1
+
+
+@pytest.mark.parametrize(("state", "problem"), [("down", "ConnectError"), ("refused", "403")])
+def test_an_image_that_cannot_be_asked_for_is_not_checked(
+    registry: SimulatedRegistry, public_key: str, state: str, problem: str
+) -> None:
+    registry.down = state == "down"
+    registry.refused = {"/v2/app/manifests/v1"}
+    result = run("verify", "r.example/app:v1", "--key", public_key)
+    assert result.exit_code == 1
+    assert "verification failed" not in result.output
+    assert result.output.count("\n") == 1
+
+
+class _NoTls(BaseHTTPRequestHandler):
+    """A registry's answer to plain HTTP where it wants TLS (that of Go); to TLS it gives garbage."""
+
+    def do_HEAD(self) -> None:
+        self.send_error(400)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("option", "advice"),
+    [
+        ("--tls", "does not speak TLS; if it is meant to be reached without, give --plain-http"),
+        ("--plain-http", ": 400; if the registry speaks TLS, give --tls"),
+    ],
+)
+def test_the_option_about_tls_is_named_where_it_seems_wrong(
+    option: str, advice: str, public_key: str, tmp_path: Path
+) -> None:
+    small_image().write_layout(tmp_path / "in", "v1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), _NoTls) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        name = f"127.0.0.1:{server.server_address[1]}/app:v1"
+        try:
+            results = [
+                run("verify", option, name, "--key", public_key),
+                run("convert", option, "oci:in:v1", f"docker://{name}"),
+            ]
+        finally:
+            server.shutdown()
+            thread.join()
+    for result in results:
+        assert result.exit_code == 1
+        assert result.output.endswith(f"{advice}\n")
+        assert result.output.count("\n") == 1
+
+
+def test_the_help_says_what_each_exit_status_means() -> None:
+    for command, statuses in ((("verify",), "0123"), (("convert",), "012"), ((), "0123")):
+        shown = run(*command, "--help").output.partition("Exit status:")[2]
+        assert re.findall(r"^ +(\d)  ", shown, re.MULTILINE) == list(statuses)
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Final
 
 from converter.blob import layout
 from converter.blob.chunk_writer import ChunkWriter
-from converter.blob.compress import compress_one
 from converter.blob.layer_blob import LayerBlob
-from converter.blob.layout import ChunkInfoHeader, TocEntry, TocFlag, section_header
+from converter.blob.layout import ChunkInfoHeader
 from converter.blob.reader import BlobReader
+from converter.blob.sections import SectionWriter
 from converter.blob.spool_file import SpoolFile
-from converter.chunk_manifest.chunk_list import Segment, SegmentKind
 from converter.errors import BlobError
 from converter.image_form import COMPRESSOR, DIGESTER, write_bootstrap
 from converter.options import ConvertOptions
@@ -20,7 +18,6 @@ from converter.rafs.blobs import BlobInfo
 from converter.rafs.layout import UNKNOWN_BLOB_ID, Compressor
 from converter.tree import FileTree
 
-_SEGMENT_SIZE: Final = 1 << 20  # a client holds a whole segment until it is checked
 _READ_BACK: Final = (
     "digests",
     "uncompressed_size",
@@ -43,10 +40,7 @@ class BlobWriter:
         self._out = out
         self._chunks = chunks
         self._options = options
-        self._compressor = COMPRESSOR[options.compressor]
-        self._digester = DIGESTER[options.digester]
-        self._toc: list[TocEntry] = []
-        self._tail: list[Segment] = []
+        self._sections = SectionWriter(out)
 
     def finish(self, tree: FileTree) -> LayerBlob:
         """Writes the sections and gives the file its name.
@@ -60,8 +54,9 @@ class BlobWriter:
         chunk_info = self._write_chunk_sections() if len(self._chunks.table) else None
         boot_offset = self._out.size
         info = self._info(chunk_info, boot_offset)
-        self._write_bootstrap(tree, info if chunk_info else None)
-        self._write_section(layout.SECTION_TOC, b"".join(entry.encode() for entry in self._toc))
+        bootstrap = write_bootstrap(tree, [info] if chunk_info else [], self._options)
+        self._sections.bootstrap(bootstrap, self._options.level)
+        self._sections.contents()
         self._check()
         path, digest = self._out.commit()
         return LayerBlob(
@@ -78,7 +73,7 @@ class BlobWriter:
             ci_offset=info.ci_offset,
             ci_compressed_size=info.ci_compressed_size,
             ci_uncompressed_size=info.ci_uncompressed_size,
-            tail=tuple(self._tail),
+            tail=tuple(self._sections.segments),
         )
 
     def _check(self) -> None:
@@ -92,56 +87,20 @@ class BlobWriter:
 
     def _write_chunk_sections(self) -> ChunkInfoHeader:
         """Writes what a blob with chunks has between them and the bootstrap."""
-        out, table = self._out, self._chunks.table
-        stored_size = out.size
-        self._write(section_header(layout.SECTION_CHUNKS, stored_size))
-        # Here the format wants the digest of what is stored, header included, and not of the content (§2.6).
-        self._toc.append(
-            TocEntry(
-                TocFlag.STORED,
-                layout.SECTION_CHUNKS,
-                out.sha256(),
-                0,
-                stored_size,
-                self._chunks.uncompressed_size,
-            )
-        )
-        header = self._write_chunk_info(table.encode())
-        self._write_section(layout.SECTION_DIGESTS, bytes(table.digests))
-        return header
-
-    def _write_chunk_info(self, plain: bytes) -> ChunkInfoHeader:
-        """Writes the chunk info table and its header, which are one section but two lines of the contents."""
-        stored, flag, compressor = plain, TocFlag.STORED, Compressor.NONE
+        table = self._chunks.table
+        self._sections.chunks(self._chunks.uncompressed_size)
         # Beside LZ4 chunks it is zstd, too: readers do not unpack a section that is an LZ4 block (§2.6).
-        if self._compressor is not Compressor.NONE:
-            packed = compress_one(plain, self._options.level)
-            if len(packed) < len(plain):
-                stored, flag, compressor = packed, TocFlag.ZSTD, Compressor.ZSTD
-        header = ChunkInfoHeader(
-            features=layout.FEATURES,
-            compressor=compressor,
-            entries=len(self._chunks.table),
-            offset=self._out.size,
-            compressed_size=len(stored),
-            uncompressed_size=len(plain),
+        level = None if self._options.compressor == "none" else self._options.level
+        header = self._sections.chunk_info(
+            table.encode(), features=layout.FEATURES, entries=len(table), level=level
         )
-        self._write_content(layout.SECTION_CHUNK_INFO, stored, plain, flag)
-        encoded = header.encode()
-        self._write_content(layout.SECTION_CHUNK_INFO_HEADER, encoded, encoded, TocFlag.STORED)
-        self._write(section_header(layout.SECTION_CHUNK_INFO, len(stored) + len(encoded)))
+        self._sections.digests(bytes(table.digests))
         return header
-
-    def _write_bootstrap(self, tree: FileTree, info: BlobInfo | None) -> None:
-        plain = write_bootstrap(tree, [info] if info else [], self._options)
-        packed = compress_one(plain, self._options.level)
-        self._write_content(layout.SECTION_BOOTSTRAP, packed, plain, TocFlag.ZSTD)
-        self._write(section_header(layout.SECTION_BOOTSTRAP, len(packed)))
 
     def _info(self, chunk_info: ChunkInfoHeader | None, boot_offset: int) -> BlobInfo:
         return BlobInfo(
             blob_id=UNKNOWN_BLOB_ID,
-            compressor=self._compressor,
+            compressor=COMPRESSOR[self._options.compressor],
             features=layout.FEATURES,
             compressed_size=boot_offset,
             uncompressed_size=self._chunks.uncompressed_size,
@@ -150,25 +109,5 @@ class BlobWriter:
             ci_compressed_size=chunk_info.compressed_size if chunk_info else 0,
             ci_uncompressed_size=chunk_info.uncompressed_size if chunk_info else 0,
             chunks=self._chunks.table,
-            digester=self._digester,
+            digester=DIGESTER[self._options.digester],
         )
-
-    def _write_section(self, name: bytes, data: bytes) -> None:
-        """Writes a section that is stored as it is, and its tar header."""
-        if name != layout.SECTION_TOC:
-            self._write_content(name, data, data, TocFlag.STORED)
-            self._write(section_header(name, len(data)))
-        else:
-            self._write(data + section_header(name, len(data)))
-
-    def _write_content(self, name: bytes, stored: bytes, plain: bytes | memoryview, flag: TocFlag) -> None:
-        """Writes what the table of contents has a line for."""
-        digest = hashlib.sha256(plain).digest()
-        self._toc.append(TocEntry(flag, name, digest, self._out.size, len(stored), len(plain)))
-        self._write(stored)
-
-    def _write(self, data: bytes) -> None:
-        self._out.write(data)
-        for start in range(0, len(data), _SEGMENT_SIZE):
-            piece = memoryview(data)[start : start + _SEGMENT_SIZE]
-            self._tail.append(Segment(len(piece), SegmentKind.OTHER, hashlib.sha256(piece).digest()))

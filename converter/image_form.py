@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from converter.options import ConvertOptions
+from converter.prefetch import find_prefetched
 from converter.rafs.blobs import BlobInfo
 from converter.rafs.bootstrap import encode_bootstrap
 from converter.rafs.layout import Compressor, Digester
@@ -37,4 +38,5 @@ def write_bootstrap(tree: FileTree, blobs: Sequence[BlobInfo], options: ConvertO
         compressor=COMPRESSOR[options.compressor],
         digester=DIGESTER[options.digester],
         chunk_size=options.chunk_size,
+        prefetch=find_prefetched(tree, options.prefetch),
     )

@@ -66,10 +66,8 @@ class ConvertOptions:
         ):
             if getattr(self, name) == value:
                 raise ValueError(f"{name} {value} must wait for a later version")
-        if self.prefetch != PREFETCH_ALL:
-            raise ValueError("a prefetch list must wait for a later version")
         for path in self.prefetch:
-            _check_prefetch(path)
+            check_prefetch_path(path)
         if not 1 <= self.level <= 19:
             raise ValueError(f"zstd level must be from 1 to 19, not {self.level}")
         size = self.chunk_size
@@ -116,7 +114,12 @@ def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None
         raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}")
 
 
-def _check_prefetch(path: str) -> None:
+def check_prefetch_path(path: str) -> None:
+    """Checks an item of a prefetch list.
+
+    Raises:
+        ValueError: not a path from the root, or one with `.`, `..` or empty components.
+    """
     parts = path.split("/")[1:]
     if not path.startswith("/") or "\0" in path or {"", ".", ".."} & set(parts if path != "/" else ()):
         raise ValueError(f"a path to prefetch must be absolute and plain, like /usr/bin, not {path!r}")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from converter.rafs.blobs import BlobInfo, check_blobs, device_slots
 from converter.rafs.chunks import (
@@ -29,7 +30,8 @@ from converter.rafs.layout import (
     DEVICE_TABLE_OFFSET,
     DIGESTER_FLAG,
     EXTENDED_SUPERBLOCK_OFFSET,
-    ROOT_NID,
+    PREFETCH_ENTRY,
+    SLOT_SIZE,
     SUPERBLOCK_OFFSET,
     BlobFeature,
     Compressor,
@@ -38,8 +40,8 @@ from converter.rafs.layout import (
     round_up,
 )
 from converter.rafs.listing import fill_blocks, list_names
-from converter.rafs.nodes import column, order_nodes
-from converter.rafs.placement import place
+from converter.rafs.nodes import Nodes, column, order_nodes
+from converter.rafs.placement import Placement, place
 from converter.rafs.records import ExtendedSuperBlock, SuperBlock
 from converter.tree import FileTree
 
@@ -51,6 +53,7 @@ class Sections:
     blob_count: int
     metadata_size: int  # from the gap before the root inode to the end of the last inode's data
     chunk_count: int
+    prefetch_count: int
 
     @property
     def blob_table(self) -> int:
@@ -64,20 +67,20 @@ class Sections:
 
     @property
     def prefetch_table(self) -> int:
-        """The prefetch table, or 0: without blobs there is nothing to fetch."""
-        return self.blob_table + self.blob_table_size if self.blob_count else 0
+        """The prefetch table, or 0 if there is none."""
+        return self.blob_table + self.blob_table_size if self.prefetch_count else 0
 
     @property
     def prefetch_table_size(self) -> int:
-        """Bytes of the prefetch table, which has the root as its only entry."""
-        return 4 if self.blob_count else 0
+        """Bytes of the prefetch table."""
+        return self.prefetch_count * PREFETCH_ENTRY.itemsize
 
     @property
     def metadata(self) -> int:
         """The gap before the root inode. Without blobs that is the superblock's own block."""
         if not self.blob_count:
             return 0
-        return round_up(self.prefetch_table + self.prefetch_table_size, BLOCK_SIZE)
+        return round_up(self.blob_table + self.blob_table_size + self.prefetch_table_size, BLOCK_SIZE)
 
     @property
     def chunk_table(self) -> int:
@@ -102,6 +105,7 @@ def encode_bootstrap(
     compressor: Compressor,
     chunk_size: int,
     digester: Digester = Digester.BLAKE3,
+    prefetch: Sequence[int] = (FileTree.ROOT,),
 ) -> memoryview:
     """Lays a tree out as a bootstrap.
 
@@ -115,6 +119,8 @@ def encode_bootstrap(
         compressor: what the superblock says of the chunks.
         chunk_size: bytes of a chunk of every blob; a power of two.
         digester: digest of the chunks of every blob.
+        prefetch: inodes of directories and files that the prefetch table lists. Without blobs there is
+            nothing to fetch, and no such table.
 
     Returns:
         The bootstrap as bytes ("B" format), a multiple of 4096 long.
@@ -132,12 +138,14 @@ def encode_bootstrap(
     references, blobs = drop_unused_blobs(collect_references(tree, nodes, blobs), blobs)
     check_blobs(blobs)
     chunk_table = ChunkTable(references, blobs)
-    sections = Sections(len(blobs), placement.end, len(chunk_table))
+    nids = _nids(tree, nodes, placement, prefetch if blobs else ())
+    sections = Sections(len(blobs), placement.end, len(chunk_table), len(nids))
 
     out = np.zeros(sections.end, np.uint8)
     flags = _flags(blobs, compressor, digester) | (SuperFlag.HAS_XATTR if nodes.xattrs else 0)
     names = int(np.count_nonzero(~listing.entry_is_dot)) + 1
     _write_head(out.data, sections, blobs, flags, names, chunk_size)
+    out[sections.prefetch_table :][: sections.prefetch_table_size].view(PREFETCH_ENTRY)[:] = nids
     metadata = out[sections.metadata : sections.metadata + round_up(placement.end, BLOCK_SIZE)]
     writer = InodeWriter(metadata, sections.metadata, tree, nodes, placement)
     sizes = column(tree.size)[nodes.inode].astype(np.int64)
@@ -151,6 +159,14 @@ def encode_bootstrap(
     end = sections.chunk_table + sections.chunk_table_size
     chunk_table.write(out[sections.chunk_table : end].view(CHUNK_RECORD), chunk_size)
     return out.data
+
+
+def _nids(
+    tree: FileTree, nodes: Nodes, placement: Placement, inodes: Sequence[int]
+) -> npt.NDArray[np.uint32]:
+    nid = np.zeros(len(tree), np.uint32)
+    nid[nodes.inode] = column(placement.inodes) // SLOT_SIZE
+    return nid[list(inodes)]
 
 
 def _flags(blobs: Sequence[BlobInfo], compressor: Compressor, digester: Digester) -> SuperFlag:
@@ -168,7 +184,7 @@ def _flags(blobs: Sequence[BlobInfo], compressor: Compressor, digester: Digester
 def _write_head(
     out: memoryview, sections: Sections, blobs: Sequence[BlobInfo], flags: int, names: int, chunk_size: int
 ) -> None:
-    """Writes superblocks, device table, blob table and prefetch table."""
+    """Writes superblocks, device table and blob table."""
 
     def write(offset: int, data: bytes) -> None:
         out[offset : offset + len(data)] = data
@@ -195,5 +211,3 @@ def _write_head(
     for index, (blob, slot) in enumerate(zip(blobs, slots, strict=True)):
         write(DEVICE_TABLE_OFFSET + index * DEVICE_SLOT_SIZE, slot.encode())
         write(sections.blob_table + index * BLOB_RECORD_SIZE, blob.record(index, chunk_size).encode())
-    if sections.prefetch_table_size:
-        write(sections.prefetch_table, ROOT_NID.to_bytes(sections.prefetch_table_size, "little"))

@@ -143,6 +143,8 @@ CHUNK_INDEX: Final = np.dtype(
     ]
 )
 
+PREFETCH_ENTRY: Final = np.dtype("<u4")  # a nid
+
 CHUNK_RECORD: Final = np.dtype(
     [
         ("digest", "V32"),  # of the uncompressed chunk

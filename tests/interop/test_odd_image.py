@@ -23,7 +23,6 @@ FORMS = {
     "none": ConvertOptions(compressor="none"),
     "kernel": ConvertOptions(compressor="none", kernel_mountable=True),
     "small-chunks": ConvertOptions(chunk_size=4096),
-    "lz4-sha256": ConvertOptions(compressor="lz4_block", digester="sha256", chunk_size=16 << 20),
 }
 COMPRESSIONS: tuple[Compression, ...] = ("gzip", "zstd", "plain", "stored-gzip")
 # `nydus-image check` 2.2 wants something behind each known beginning of an attribute's name, but the name of

@@ -31,7 +31,7 @@ def directory_backend(directory: Path) -> dict[str, Any]:
 
 @contextmanager
 def nydusd_mount(
-    bootstrap: Path, backend: Mapping[str, Any], work: Path, *, validate: bool = False
+    bootstrap: Path, backend: Mapping[str, Any], work: Path, *, validate: bool = False, prefetch: bool = False
 ) -> Iterator[Path]:
     """Mounts an image with nydusd for the time of the context.
 
@@ -42,6 +42,7 @@ def nydusd_mount(
         validate: let nydusd check the chunk digests of the bootstrap. Needs a backend whose HEAD answers
         carry the
             length, so not a registry that redirects.
+        prefetch: let nydusd fetch what the prefetch table lists.
 
     Yields:
         The mount point.
@@ -54,7 +55,7 @@ def nydusd_mount(
     for directory in (mountpoint, cache):
         directory.mkdir(parents=True)
     config = work / "nydusd.json"
-    config.write_text(json.dumps(_configuration(backend, cache, validate), indent=1))
+    config.write_text(json.dumps(_configuration(backend, cache, validate, prefetch), indent=1))
     command = [
         str(find_program("nydusd")), "fuse", "--mountpoint", str(mountpoint), "--bootstrap", str(bootstrap),
         "--config", str(config),
@@ -89,7 +90,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _configuration(backend: Mapping[str, Any], cache: Path, validate: bool) -> dict[str, Any]:
+def _configuration(backend: Mapping[str, Any], cache: Path, validate: bool, prefetch: bool) -> dict[str, Any]:
     return {
         "version": 2,
         "id": "dragonhook-test",
@@ -98,11 +99,11 @@ def _configuration(backend: Mapping[str, Any], cache: Path, validate: bool) -> d
             "type": "blobcache",
             "validate": validate,
             "filecache": {"work_dir": str(cache)},
-            "prefetch": {"enable": False},
+            "prefetch": {"enable": prefetch},
         },
         # `validate` here makes every RAFS v6 mount of nydusd 2.2 fail; `cache.validate` is the one that
         # counts.
-        "rafs": {"mode": "direct", "enable_xattr": True, "validate": False, "prefetch": {"enable": False}},
+        "rafs": {"mode": "direct", "enable_xattr": True, "validate": False, "prefetch": {"enable": prefetch}},
     }
 
 

@@ -58,7 +58,15 @@ class BlobFeature(IntFlag):
     ALIGNED = 0x00000001
     INLINED_FS_META = 0x00000002
     CHUNK_INFO_V2 = 0x00000004
+    ZRAN = 0x00000008
+    SEPARATE = 0x00000010
     INLINED_CHUNK_DIGEST = 0x00000020
+    TARFS = 0x00000040
+    BATCH = 0x00000080
+    ENCRYPTED = 0x00000100
+    CHUNK_DICT_GENERATED = 0x00000200
+    PREFETCH_FILES = 0x00000400
+    EXTERNAL = 0x00000800
     HAS_TAR_HEADER = 0x10000000
     HAS_TOC = 0x20000000
     CAP_TAR_TOC = 0x40000000
@@ -76,7 +84,9 @@ class SuperFlag(IntFlag):
     COMPRESS_GZIP = 0x00000040
     COMPRESS_ZSTD = 0x00000080
     INLINED_CHUNK_DIGEST = 0x00000100
+    TARFS = 0x00000200
     NOT_ENCRYPTED = 0x01000000
+    ENCRYPTED = 0x02000000
 
 
 COMPRESSOR_FLAG: Final = {
@@ -162,6 +172,10 @@ CHUNK_RECORD: Final = np.dtype(
         ("crc32c", "<u4"),
     ]
 )
+# Rows of the chunk info table inside a blob (§2.5).
+CHUNK_INFO_V1_SIZE: Final = 16
+CHUNK_INFO_V2_SIZE: Final = 24
+MAX_CHUNK_INFO_SIZE: Final = 384 << 20  # of the uncompressed table; nydusd's limit for version 2
 CHUNK_COMPRESSED: Final = 1  # in `flags`; there is no other that we set
 
 XATTR_HEADER_SIZE: Final = 12

@@ -20,7 +20,9 @@ from converter.tree import FileTree
 _ENTRY_TYPES: Final = tuple(FILE_TYPE.get(bits, 0) for bits in range(16))
 
 
-def read_tree(area: InodeArea, names: int, chunks: npt.NDArray[Any], chunk_size: int) -> FileTree:
+def read_tree(
+    area: InodeArea, names: int, chunks: npt.NDArray[Any], chunk_size: int
+) -> tuple[FileTree, dict[int, int]]:
     """Reads all files of a bootstrap.
 
     Args:
@@ -28,6 +30,9 @@ def read_tree(area: InodeArea, names: int, chunks: npt.NDArray[Any], chunk_size:
         names: how many names its superblock promises.
         chunks: its chunk table, checked.
         chunk_size: of its blobs.
+
+    Returns:
+        The tree, and the number in it of each inode by its nid.
 
     Raises:
         BootstrapError: the tree breaks the format.
@@ -45,7 +50,7 @@ def read_tree(area: InodeArea, names: int, chunks: npt.NDArray[Any], chunk_size:
     read_chunks(area.view, tree, inodes, behind, chunks, chunk_size)
     _read_symlinks(area, tree, inodes, positions)
     _read_xattrs(area, tree, positions, behind)
-    return tree
+    return tree, directories.number
 
 
 def _check_inodes(inodes: Inodes, directories: DirectoryReader) -> None:

@@ -238,6 +238,7 @@ def put(offset: int, value: int, size: int) -> Callable[[bytearray], None]:
 
 META = int.from_bytes(GOOD[1064:1068], "little") * 4096
 ROOT = META + 4096
+PREFETCH = 4096 + 256
 CHUNK_TABLE = int.from_bytes(GOOD[1152 + 24 : 1152 + 32], "little")
 ENTRIES = ROOT + 64  # names are ".", "..", "b", "c", "d", "l", "x"
 
@@ -260,13 +261,25 @@ def inode_of(name: bytes) -> int:
         (put(1024 + 40, 2**31, 4), "behind the end"),
         (put(1024 + 86, 2, 2), "does not go with"),
         (put(1152, 0x0100011B, 4), "flags"),
+        (put(1152, 0x0100013D, 4), "flags"),
+        (put(1152, 0x010003B5, 4), "tarfs"),
+        (put(1152 + 3, 2, 1), "encrypted"),
         (put(1152 + 8, 2**40, 8), "not inside"),
+        (put(1152 + 40, 4104 - 4, 8), "prefetch table"),
+        (put(1152 + 40, 2**40, 8), "prefetch table"),
+        (put(1152 + 48, 6, 4), "prefetch table"),
+        (put(PREFETCH, 129, 4), "names the nid 129"),
         (put(1152 + 20, 3 << 20, 4), "no chunk size"),
         (put(1152 + 24, 2**63, 8), "not inside"),
         (put(1152 + 32, 81, 8), "whole rows"),
         (put(1408, ord("c"), 1), "its device the tag"),
         (put(1408 + 64, 1, 4), "numbers that cannot be"),
-        (put(4096 + 84, 0x80000001, 4), "numbers that cannot be"),
+        (put(4096 + 84, 0x80000001, 4), "not supported: unknown"),
+        (put(4096 + 84, 0x40000085, 4), "not supported: BATCH"),
+        (put(4096 + 84, 0x40000105, 4), "not supported: ENCRYPTED"),
+        (put(4096 + 84, 0x40000009, 4), "another blob"),
+        (put(4096 + 84, 0x40000019, 4), "cannot express"),
+        (put(4096, ord("/"), 1), "cannot have the id"),
         (put(4096 + 216, 1, 4), "numbers that cannot be"),
         (put(CHUNK_TABLE + 32, 1, 4), "a blob that"),
         (put(CHUNK_TABLE + 36, 2, 4), "row 0"),
@@ -303,6 +316,37 @@ def test_what_is_refused(change: Callable[[bytearray], None], message: str) -> N
     change(damaged)
     with pytest.raises(BootstrapError, match=message):
         read_bootstrap(damaged)
+
+
+def test_prefetch_table_names_paths() -> None:
+    assert read_bootstrap(GOOD).prefetch == (b"/",)
+    image = bytearray(GOOD)
+    image[1152 + 48] = 16
+    nids = [(inode_of(name) - META) // 32 for name in (b"l", b"d", b"l", b"c")]
+    image[PREFETCH : PREFETCH + 16] = b"".join(nid.to_bytes(4, "little") for nid in nids)
+    assert read_bootstrap(image).prefetch == (
+        b"/l",
+        b"/d",
+        b"/b",
+    )  # `b` is the first name of what is also `c`
+    image[PREFETCH + 8 : PREFETCH + 16] = bytes(8)
+    assert read_bootstrap(image).prefetch == (b"/l", b"/d")
+    image[PREFETCH + 12] = 1
+    with pytest.raises(BootstrapError, match="behind its end"):
+        read_bootstrap(image)
+
+
+def test_prefetch_table_cannot_ask_for_gigabytes_of_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("converter.rafs.prefetch_reader.MAX_PATH_BYTES", 5)
+    image = bytearray(GOOD)
+    image[PREFETCH : PREFETCH + 4] = ((inode_of(b"d") - META) // 32).to_bytes(4, "little")
+    image[1152 + 48] = 8
+    image[PREFETCH + 4 : PREFETCH + 8] = ((inode_of(b"l") - META) // 32).to_bytes(4, "little")
+    read_bootstrap(image)
+    image[1152 + 48] = 12
+    image[PREFETCH + 8 : PREFETCH + 12] = ((inode_of(b"x") - META) // 32).to_bytes(4, "little")
+    with pytest.raises(BootstrapError, match="more than 5 bytes"):
+        read_bootstrap(image)
 
 
 def test_xattrs_need_their_flag() -> None:

@@ -6,11 +6,11 @@ import hashlib
 import os
 from typing import BinaryIO, Final
 
-import zstandard
 from blake3 import blake3
 
 from converter.blob import layout
 from converter.blob.chunk_table import ChunkTable
+from converter.blob.codec import decompress
 from converter.blob.layout import (
     SECTION_HEADER_SIZE,
     TOC_ENTRY_SIZE,
@@ -73,7 +73,7 @@ class BlobReader:
             raise BlobError(f"chunk {index} has {size} bytes")
         data = self._read(table.compressed_offset[index], stored_size)
         if stored_size < size:
-            data = _decompress(data, size, f"chunk {index}")
+            data = decompress(data, size, Compressor.ZSTD, f"chunk {index}")
         if blake3(data).digest() != table.digest(index):
             raise BlobError(f"chunk {index} does not match its digest")
         return data
@@ -123,7 +123,7 @@ class BlobReader:
             raise BlobError(f"{name.decode()} has {entry.uncompressed_size} bytes, over the limit of {limit}")
         data = self._read(entry.offset, entry.stored_size)
         if entry.flags is TocFlag.ZSTD:
-            data = _decompress(data, entry.uncompressed_size, name.decode())
+            data = decompress(data, entry.uncompressed_size, Compressor.ZSTD, name.decode())
         if len(data) != entry.uncompressed_size or hashlib.sha256(data).digest() != entry.sha256:
             raise BlobError(f"{name.decode()} does not match the table of contents")
         return data
@@ -136,14 +136,3 @@ class BlobReader:
         if len(data) != size:
             raise BlobError(f"the blob shrank while it was read: {size - len(data)} bytes are missing")
         return data
-
-
-def _decompress(data: bytes, size: int, what: str) -> bytes:
-    """Decompresses one zstd frame that must say itself how large its content is."""
-    try:
-        announced = zstandard.get_frame_parameters(data).content_size
-        if announced != size:
-            raise BlobError(f"{what} should have {size} bytes, its frame says {announced}")
-        return zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
-    except zstandard.ZstdError as error:
-        raise BlobError(f"{what} cannot be decompressed: {error}") from error

@@ -25,6 +25,7 @@ from registry_hook.registry.credentials import CredentialSource, NoCredentials
 from registry_hook.registry.downloads import open_blob
 from registry_hook.registry.endpoint import RegistryEndpoint
 from registry_hook.registry.errors import DigestMismatchError, NotFoundError, ProtocolError, SizeMismatchError
+from registry_hook.registry.ranges import open_seekable
 from registry_hook.registry.referrers import read_fallback_index
 from registry_hook.registry.responses import shown
 from registry_hook.registry.retry import RetryPolicy
@@ -149,6 +150,10 @@ class RegistryClient:
         wrong content, and goes on from the byte reached when the connection breaks.
         """
         return open_blob(self.session, self.retry, repository, descriptor)
+
+    def open_seekable(self, repository: str, descriptor: Descriptor) -> AbstractContextManager[BinaryIO]:
+        """Opens a blob for reading anywhere in it, by ranges. Nothing but its length is checked."""
+        return open_seekable(self.session, repository, descriptor)
 
     def put_blob(
         self, repository: str, descriptor: Descriptor, source: Path | bytes, mount_from: str | None = None

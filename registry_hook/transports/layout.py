@@ -82,8 +82,17 @@ class LayoutSource:
 
     def open_blob(self, descriptor: Descriptor) -> AbstractContextManager[BinaryIO]:
         """See ImageSource."""
-        what = f"{self._files.where}: blob {descriptor.digest}"
-        return closing(open_verified(what, descriptor, partial(self._open_at, descriptor), ONCE))
+        return closing(
+            open_verified(self._what(descriptor), descriptor, partial(self._open_at, descriptor), ONCE)
+        )
+
+    def open_seekable(self, descriptor: Descriptor) -> AbstractContextManager[BinaryIO]:
+        """See ImageSource."""
+        stream, size = self._open_file(blob_name(descriptor.digest))
+        if size != descriptor.size:
+            stream.close()
+            raise SizeMismatchError(self._what(descriptor), descriptor.size, size)
+        return closing(stream)
 
     def read_blob(self, descriptor: Descriptor) -> bytes:
         """See ImageSource."""
@@ -100,10 +109,12 @@ class LayoutSource:
         stream, size = self._open_file(blob_name(descriptor.digest))
         with stream:
             if size != descriptor.size:
-                what = f"{self._files.where}: blob {descriptor.digest}"
-                raise SizeMismatchError(what, descriptor.size, size)
+                raise SizeMismatchError(self._what(descriptor), descriptor.size, size)
             stream.seek(start)
             yield iter(partial(stream.read, _READ_BYTES), b"")
+
+    def _what(self, descriptor: Descriptor) -> str:
+        return f"{self._files.where}: blob {descriptor.digest}"
 
     def _read_small(self, name: str) -> bytes:
         stream, size = self._open_file(name)

@@ -28,6 +28,14 @@ class ImageSource(Protocol):
         """Opens a blob; the stream raises instead of handing out the last byte of wrong content."""
         ...
 
+    def open_seekable(self, descriptor: Descriptor) -> AbstractContextManager[BinaryIO]:
+        """Opens a blob for reading anywhere in it. Only its length is checked, so the caller checks the rest.
+
+        Raises:
+            SizeMismatchError: it has another length.
+        """
+        ...
+
     def read_blob(self, descriptor: Descriptor) -> bytes:
         """Reads a small blob (a config) whole and checked.
 

@@ -32,6 +32,10 @@ class RegistrySource:
         """See ImageSource."""
         return self._client.open_blob(self._reference.repository, descriptor)
 
+    def open_seekable(self, descriptor: Descriptor) -> AbstractContextManager[BinaryIO]:
+        """See ImageSource."""
+        return self._client.open_seekable(self._reference.repository, descriptor)
+
     def read_blob(self, descriptor: Descriptor) -> bytes:
         """See ImageSource."""
         if descriptor.size > MAX_CONFIG_BYTES:

@@ -93,14 +93,15 @@ class FakeRegistry:
             return error(404, "BLOB_UNKNOWN")
         if request.method == "HEAD":
             return httpx.Response(200, headers={"Content-Length": str(len(content))})
-        wanted = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", ""))
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", ""))
         if wanted is None:
             return httpx.Response(200, content=content)
         start = int(wanted[1])
         if start >= len(content):
             return httpx.Response(416, headers={"Content-Range": f"bytes */{len(content)}"})
-        content_range = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        return httpx.Response(206, headers={"Content-Range": content_range}, content=content[start:])
+        end = min(int(wanted[2]) + 1 if wanted[2] else len(content), len(content))
+        content_range = f"bytes {start}-{end - 1}/{len(content)}"
+        return httpx.Response(206, headers={"Content-Range": content_range}, content=content[start:end])
 
     def _upload(self, request: httpx.Request, match: re.Match[str]) -> httpx.Response:
         name = match["upload"]

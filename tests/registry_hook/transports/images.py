@@ -76,6 +76,9 @@ def check(source: ImageSource, image: Image, digest: Digest | None = None) -> No
     for blob in (manifest.config, *manifest.layers):
         with source.open_blob(blob) as stream:
             assert stream.read() == contents[blob.digest]
+        with source.open_seekable(blob) as stream:
+            stream.seek(blob.size // 2)
+            assert stream.read(10) == contents[blob.digest][blob.size // 2 :][:10]
     assert source.read_blob(manifest.config) == contents[manifest.config.digest]
 
 

@@ -89,7 +89,10 @@ def without(*paths: str) -> dict[str, str]:
         (lambda b: b.whiteout(b"d/never"), LOWER),
         (lambda b: b.whiteout(b"never/never"), LOWER | {"/never": "d755"}),
         (lambda b: (b.whiteout(b"d/x"), b.file(b"d/x", b"12345")), LOWER | {"/d/x": "5 of 1"}),
-        (lambda b: (b.whiteout(b"d"), b.file(b"d/z", b"z")), without("/d") | {"/d": "d755", "/d/z": "1 of 1"}),
+        (
+            lambda b: (b.whiteout(b"d"), b.file(b"d/z", b"z")),
+            without("/d") | {"/d": "d755", "/d/z": "1 of 1"},
+        ),
         (lambda b: (b.whiteout(b"d"), b.directory(b"d", 0o700)), without("/d") | {"/d": "d700"}),
         (lambda b: b.opaque(b"d"), without("/d/")),
         (lambda b: (b.opaque(b"d"), b.file(b"d/z", b"12345")), without("/d/") | {"/d/z": "5 of 1"}),

@@ -18,6 +18,7 @@ from converter.blob.chunk_writer import ChunkWriter
 from converter.blob.layer_blob import LayerBlob
 from converter.blob.spool_file import SpoolFile
 from converter.blob.writer import BlobWriter
+from converter.blob_pool import BlobPool
 from converter.decompress import decompress
 from converter.layer_tree import LayerTree
 from converter.limits import check_chunk_refs
@@ -56,7 +57,7 @@ class ConvertedLayer:
     """A converted layer.
 
     Args:
-        tree: its files, with references to the chunks of `blob`.
+        tree: its files, with references to the chunks of `blob`, and of the pool.
         blob: its blob in the spool directory.
         diff_id: digest of the uncompressed tar.
         stats: counts.
@@ -69,17 +70,22 @@ class ConvertedLayer:
 
 
 def convert_layer(
-    stream: BinaryIO, spool: Path, options: ConvertOptions, progress: Progress
+    stream: BinaryIO,
+    spool: Path,
+    options: ConvertOptions,
+    progress: Progress,
+    pool: BlobPool | None = None,
 ) -> ConvertedLayer:
     """Converts one layer in bounded memory, apart from what it has to remember of each file and chunk.
 
     Args:
         stream: the layer as stored, in any compression; read to its end by another thread, and not closed.
         spool: directory for the blob. On any error nothing new is left in it.
-        options: how to convert. The same bytes and options give the same blob.
+        options: how to convert. The same bytes, options and pool give the same blob.
         progress: told how many stored bytes are used up, as stage "layer" without a total. What it raises
-        ends
-            everything.
+            ends everything.
+        pool: blobs of other layers and images whose chunks the layer may use without storing them. In its
+            tree they are numbered from 1.
 
     Raises:
         InvalidLayerError: the layer is damaged, or cannot be unpacked safely.
@@ -90,13 +96,13 @@ def convert_layer(
     counted = _CountingReader(stream)
     with (
         SpoolFile(spool) as out,
-        ChunkWriter(out, options) as chunks,
+        ChunkWriter(out, options, pool) as chunks,
         ReadAhead(lambda: decompress(counted)) as blocks,
     ):
         entries = _TarLoader(chunks)
         entries.load(_reporting(blocks, counted, progress))
         chunks.finish()
-        blob = BlobWriter(out, chunks, options).finish(entries.tree)
+        blob = BlobWriter(out, chunks, options).finish(entries.tree, pool.blobs if pool else ())
         stats = LayerStats(
             entries=entries.count,
             stored_size=counted.size,
@@ -142,11 +148,13 @@ class _TarLoader:
         self._layer.finish()
 
     def _store(self, inode: int, entry: Entry, reader: TarReader) -> None:
-        chunks, refs = self._chunks, self.tree.chunk_refs
+        chunks, blobs, refs = self._chunks, self.tree.chunk_blob, self.tree.chunk_refs
         first = len(refs)
         check_chunk_refs(first + -(-entry.size // len(chunks.zeros)))
-        refs.extend(map(chunks.add, reader.content(chunks.zeros)))
-        self.tree.chunk_blob.extend(bytes(len(refs) - first))
+        for content in reader.content(chunks.zeros):
+            blob, index = chunks.add(content)
+            blobs.append(blob)
+            refs.append(index)
         self.tree.set_chunks(inode, first, len(refs) - first)
         self.file_size += entry.size
 

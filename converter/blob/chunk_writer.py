@@ -10,6 +10,7 @@ from converter.blob.chunk_table import ChunkTable
 from converter.blob.compress import OrderedPool, batch_worker
 from converter.blob.layout import CHUNK_ALIGNMENT, MAX_COMPRESSED_OFFSET, MAX_UNCOMPRESSED_SIZE
 from converter.blob.spool_file import SpoolFile
+from converter.blob_pool import BlobPool, ChunkUse
 from converter.chunk_digest import digest_function
 from converter.errors import LimitExceededError
 from converter.image_form import DIGESTER
@@ -28,18 +29,20 @@ class ChunkWriter:
     Args:
         out: the blob, still empty.
         options: chunk size, compressor, alignment, digest, threads.
+        pool: chunks that are not stored but referred to; None for a blob that has all of its chunks.
     """
 
-    def __init__(self, out: SpoolFile, options: ConvertOptions) -> None:
+    def __init__(self, out: SpoolFile, options: ConvertOptions, pool: BlobPool | None = None) -> None:
         self.table = ChunkTable()
         self.uncompressed_size = 0  # of the address space so far
         self.zeros = bytes(options.chunk_size)
         self._out = out
         self._aligned = options.kernel_mountable
         self._digest = digest_function(DIGESTER[options.digester])
-        self._pool = OrderedPool(batch_worker(options), options.threads)
-        self._known: dict[bytes, int] = {}
-        self._zeros_index: int | None = None
+        self._workers = OrderedPool(batch_worker(options), options.threads)
+        self._blobs = pool
+        self._known: dict[bytes, ChunkUse] = {}
+        self._zeros_use: ChunkUse | None = None
         self._batch: list[bytes] = []
         self._batch_bytes = 0
 
@@ -49,35 +52,37 @@ class ChunkWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.close()
+        self._workers.close()
 
-    def add(self, chunk: bytes) -> int:
-        """Stores a chunk, unless the blob has it already.
+    def add(self, chunk: bytes) -> ChunkUse:
+        """Stores a chunk, unless this blob or one of the pool has it already.
 
         Args:
             chunk: 1 to chunk size bytes. For all zeros, `zeros` itself is known without looking at it.
 
         Returns:
-            Its index in the chunk table.
+            0 for this blob, or the blob's place in the pool counted from 1; and the chunk's index in it.
 
         Raises:
             LimitExceededError: the blob is over a limit of the format.
         """
-        if chunk is self.zeros and self._zeros_index is not None:
-            return self._zeros_index
+        if chunk is self.zeros and self._zeros_use is not None:
+            return self._zeros_use
         digest = self._digest(chunk)
-        # Equal digests mean equal chunks, so the size needs no comparison of its own.
-        index = self._known.get(digest)
-        if index is None:
-            index = self._known[digest] = self._append(digest, chunk)
+        # Equal digests of what was read here mean equal chunks, so the size needs no comparison of its own.
+        use = self._known.get(digest)
+        if use is None:
+            if self._blobs is not None:
+                use = self._blobs.find(digest, len(chunk))
+            use = self._known[digest] = use or (0, self._append(digest, chunk))
         if chunk is self.zeros:
-            self._zeros_index = index
-        return index
+            self._zeros_use = use
+        return use
 
     def finish(self) -> None:
         """Writes what is still on its way; the chunk table is complete then."""
         self._hand_in()
-        for stored in self._pool.drain():
+        for stored in self._workers.drain():
             self._write(stored)
 
     def _append(self, digest: bytes, chunk: bytes) -> int:
@@ -101,7 +106,7 @@ class ChunkWriter:
     def _hand_in(self) -> None:
         if self._batch:
             batch, self._batch, self._batch_bytes = self._batch, [], 0
-            self._write(self._pool.submit(batch))
+            self._write(self._workers.submit(batch))
 
     def _write(self, chunks: list[bytes]) -> None:
         """Appends stored chunks, the next in order, to the blob."""

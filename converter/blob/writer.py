@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from converter.blob import layout
@@ -42,11 +43,12 @@ class BlobWriter:
         self._options = options
         self._sections = SectionWriter(out)
 
-    def finish(self, tree: FileTree) -> LayerBlob:
+    def finish(self, tree: FileTree, others: Sequence[BlobInfo] = ()) -> LayerBlob:
         """Writes the sections and gives the file its name.
 
         Args:
-            tree: the layer's files; their chunk references mean the chunks of this blob.
+            tree: the layer's files; their chunk references mean the chunks of this blob, or of others.
+            others: the blobs that the tree numbers from 1.
 
         Raises:
             LimitExceededError: the tree does not fit into a bootstrap.
@@ -54,7 +56,7 @@ class BlobWriter:
         chunk_info = self._write_chunk_sections() if len(self._chunks.table) else None
         boot_offset = self._out.size
         info = self._info(chunk_info, boot_offset)
-        bootstrap = write_bootstrap(tree, [info] if chunk_info else [], self._options)
+        bootstrap = write_bootstrap(tree, [info, *others], self._options)
         self._sections.bootstrap(bootstrap, self._options.level)
         self._sections.contents()
         self._check()

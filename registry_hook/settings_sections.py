@@ -73,8 +73,12 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def read_secret_file(path: Path) -> str:
+def read_secret_file(setting: str, path: Path) -> str:
     """The first line of a secret file.
+
+    Args:
+        setting: what names the file, for the message.
+        path: the file.
 
     Raises:
         SettingsError: unreadable, or empty.
@@ -82,16 +86,25 @@ def read_secret_file(path: Path) -> str:
     try:
         secret = path.read_text().partition("\n")[0].strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"cannot read the secret file {path}: {error}") from error
+        raise SettingsError(f"{setting}: cannot read the secret file {path}: {_reason(error)}") from error
     if not secret:
-        raise SettingsError(f"the secret file {path} is empty")
+        raise SettingsError(f"{setting}: the secret file {path} is empty")
     return secret
 
 
-def secret_value(value: SecretStr | None, file: Path | None) -> str | None:
-    """A secret from a file, else from the value itself."""
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    # Not the bytes, which are a secret.
+    return error.strerror or "it fails" if isinstance(error, OSError) else "it is not text"
+
+
+def secret_value(setting: str, value: SecretStr | None, file: Path | None) -> str | None:
+    """A secret from a file, else from the value itself.
+
+    Raises:
+        SettingsError: the file, named by `setting` with `_file` behind it, is unreadable or empty.
+    """
     if file is not None:
-        return read_secret_file(file)
+        return read_secret_file(f"{setting}_file", file)
     return value.get_secret_value() if value is not None else None
 
 
@@ -126,7 +139,7 @@ class RegistrySettings(Section):
 
     def secret(self) -> str | None:
         """The password, from wherever it was given."""
-        return secret_value(self.password, self.password_file)
+        return secret_value("registry.password", self.password, self.password_file)
 
 
 class WebSettings(Section):
@@ -145,11 +158,11 @@ class WebSettings(Section):
 
     def secret(self) -> str | None:
         """The token that notifications must carry, unless it is to be generated."""
-        return secret_value(self.token, self.token_file)
+        return secret_value("web.token", self.token, self.token_file)
 
     def read_secret(self) -> str | None:
         """The token that readers of the API must carry; None leaves reading open."""
-        return secret_value(self.read_token, self.read_token_file)
+        return secret_value("web.read_token", self.read_token, self.read_token_file)
 
 
 class JobSettings(Section):
@@ -174,7 +187,7 @@ class JobSettings(Section):
 
     def url(self) -> str | None:
         """The URL of the job database, from wherever it was given; it may hold a password."""
-        return secret_value(self.database, self.database_file)
+        return secret_value("jobs.database", self.database, self.database_file)
 
     @property
     def many_machines(self) -> bool:
@@ -189,6 +202,12 @@ class ConvertSettings(Section):
     level: Annotated[int, Field(ge=1, le=19)] = 3
     kernel_mountable: bool = False
     threads: Annotated[int, Field(ge=0, le=256)] = 0
+
+    @model_validator(mode="after")
+    def _kernel_reads_no_zstd(self) -> ConvertSettings:
+        if self.kernel_mountable and self.compressor != "none":
+            raise ValueError('kernel_mountable needs compressor = "none"')
+        return self
 
 
 class SigningSettings(Section):
@@ -205,7 +224,7 @@ class SigningSettings(Section):
 
     def secret(self) -> str | None:
         """The password of the key file, from wherever it was given."""
-        return secret_value(self.password, self.password_file)
+        return secret_value("signing.password", self.password, self.password_file)
 
 
 class S3Settings(Section):
@@ -223,9 +242,9 @@ class S3Settings(Section):
     def _one_secret(self) -> S3Settings:
         return _only_one(self, "secret_key")
 
-    def secret(self) -> str | None:
-        """The secret key, from wherever it was given."""
-        return secret_value(self.secret_key, self.secret_key_file)
+    def secret(self, table: str) -> str | None:
+        """The secret key, from wherever it was given; `table` says which table this is."""
+        return secret_value(f"{table}.secret_key", self.secret_key, self.secret_key_file)
 
 
 class StoreSettings(Section):

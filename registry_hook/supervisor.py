@@ -23,12 +23,16 @@ from typing import Final
 
 import structlog
 
+from registry_hook.errors import SettingsError
+
 PARENT_OPTION: Final = "--parent-pid"
 _PR_SET_PDEATHSIG: Final = 1
 _FIRST_DELAY_S: Final = 0.2
 _LONGEST_DELAY_S: Final = 10.0
 # A child that lived this long was well; the next death starts from the first delay again.
 _HEALTHY_S: Final = 30.0
+# How the commands end when the settings are wrong (see `cli.main`).
+_SETTINGS_STATUS: Final = 2
 _log = structlog.get_logger(__name__)
 
 
@@ -70,13 +74,15 @@ def die_with_parent(parent_pid: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def start(program: Program) -> subprocess.Popen[bytes]:
-    """Starts a program that shares our standard output and error.
+def start(program: Program, inherited: Sequence[int] = ()) -> subprocess.Popen[bytes]:
+    """Starts a program that shares our standard output and error, and the `inherited` descriptors.
 
     In a process group of its own, because Ctrl-C reaches the whole group of the terminal: the program would
     get that signal and ours behind it, and a second one means that it shall end at once.
     """
-    return subprocess.Popen(program.command, stdin=subprocess.DEVNULL, process_group=0)  # noqa: S603 - our own
+    return subprocess.Popen(  # noqa: S603 - our own command line
+        program.command, stdin=subprocess.DEVNULL, process_group=0, pass_fds=inherited
+    )
 
 
 class Supervisor:
@@ -86,6 +92,7 @@ class Supervisor:
         programs: what to run.
         stop_timeout_s: how long children may take to end after SIGTERM before they are killed.
         clock_s: monotonic seconds.
+        inherited: open files that the children get too.
     """
 
     def __init__(
@@ -93,25 +100,36 @@ class Supervisor:
         programs: Sequence[Program],
         stop_timeout_s: float,
         clock_s: Callable[[], float] = time.monotonic,
+        inherited: Sequence[int] = (),
     ) -> None:
         self._children = [_Child(program) for program in programs]
         self._stop_timeout_s = stop_timeout_s
         self._clock_s = clock_s
+        self._inherited = inherited
+        self._refused: str | None = None
         self._signals = 0
 
     def run(self) -> None:
         """Runs until SIGTERM or SIGINT; then lets the children finish, and returns.
 
         A second signal kills those that have not finished.
+
+        Raises:
+            SettingsError: a child cannot work with the settings, and has said why; starting it again would
+                not help, so everything was stopped.
         """
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         try:
-            while not self._signals:
+            while not self._signals and self._refused is None:
                 self.turn()
                 time.sleep(0.1)
         finally:
             self.stop()
+        if self._refused is not None:
+            raise SettingsError(
+                f"the {self._refused} cannot run with these settings, as it says above; everything is stopped"
+            )
 
     def turn(self) -> None:
         """Notices what died and starts what is due."""
@@ -119,8 +137,8 @@ class Supervisor:
         for child in self._children:
             if child.process is not None and child.process.poll() is not None:
                 self._bury(child, now_s)
-            if child.process is None and now_s >= child.start_at_s:
-                child.process = start(child.program)
+            if child.process is None and self._refused is None and now_s >= child.start_at_s:
+                child.process = start(child.program, self._inherited)
                 child.started_s = now_s
                 _log.info("started", program=child.program.name, pid=child.process.pid)
 
@@ -147,6 +165,10 @@ class Supervisor:
         if child.process is None:
             return
         status = child.process.returncode
+        child.process = None
+        if status == _SETTINGS_STATUS:
+            self._refused = child.program.name
+            return
         if now_s - child.started_s >= _HEALTHY_S:
             child.delay_s = _FIRST_DELAY_S
         child.start_at_s = now_s + child.delay_s
@@ -154,7 +176,6 @@ class Supervisor:
             "ended unexpectedly", program=child.program.name, status=status, restart_in_s=child.delay_s
         )
         child.delay_s = min(child.delay_s * 2, _LONGEST_DELAY_S)
-        child.process = None
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._signals += 1

@@ -75,7 +75,7 @@ def serve(app: Flask, address: Address, threads: int) -> None:
             channel_timeout=60,
         )
     except OSError as error:
-        raise SettingsError(f"web.listen: {address}: {error.strerror}") from error
+        raise SettingsError(f"web.listen: cannot listen on {address}: {error.strerror}") from error
 
     def stop(number: int, _frame: FrameType | None) -> None:
         _log.info("web process is stopping", signal=signal.Signals(number).name)

@@ -18,7 +18,7 @@ from registry_hook import logs
 from registry_hook.errors import HookError, SettingsError
 from registry_hook.settings import Settings, load
 from registry_hook.settings_sections import parse_address
-from registry_hook.state import open_state_directory
+from registry_hook.state import claim_state_directory, open_state_directory
 from registry_hook.supervisor import PARENT_OPTION, Program, Supervisor, die_with_parent, own_program
 
 _P = ParamSpec("_P")
@@ -73,23 +73,24 @@ def with_settings(
 @click.pass_obj
 def serve(config: Path | None, config_here: Path | None) -> None:
     """Run webhook, API, worker and gateway."""
-    from registry_hook.wiring.blob_store import blob_store
-    from registry_hook.wiring.secrets import signing_key, webhook_token
+    from registry_hook.wiring import start
 
     config = config_here or config
     try:
         settings = load(config)
         logs.configure(settings.log_level, "serve")
         open_state_directory(settings.state_dir)
-        # Made here, so that the children do not race for them.
-        webhook_token(settings)
-        signing_key(settings)
-        blob_store(settings)
+        held = claim_state_directory(settings.state_dir)
+        start.check(settings)
     except HookError as error:
         raise _WrongSettings(str(error)) from error
     except OSError as error:
         raise _WrongSettings(f"state_dir: {error}") from error
-    Supervisor(programs(settings, config), settings.jobs.drain_s + 10).run()
+    supervisor = Supervisor(programs(settings, config), settings.jobs.drain_s + 10, inherited=[held])
+    try:
+        supervisor.run()
+    except SettingsError as error:
+        raise _WrongSettings(str(error)) from error
 
 
 def programs(settings: Settings, config: Path | None) -> list[Program]:

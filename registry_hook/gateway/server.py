@@ -91,10 +91,14 @@ async def serving(settings: GatewaySettings, sources: Sequence[Source]) -> Async
     async def front(request: web.BaseRequest) -> web.StreamResponse:
         return await (state(request) if request.path in PATHS else blobs(request))
 
-    runners = [await _listen(front, settings, settings.host, settings.port)]
+    runners = [await _listen(front, settings, "gateway.listen", settings.host, settings.port)]
     try:
         if settings.metrics_port is not None:
-            runners.append(await _listen(state, settings, settings.metrics_host, settings.metrics_port))
+            runners.append(
+                await _listen(
+                    state, settings, "gateway.metrics_listen", settings.metrics_host, settings.metrics_port
+                )
+            )
         url = _url(runners[0])
         _announce(log, settings, url)
         yield url
@@ -140,6 +144,7 @@ def _impatient(access: S3Access, connections: int) -> S3Access:
 async def _listen(
     handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
     settings: GatewaySettings,
+    setting: str,
     host: str,
     port: int,
 ) -> web.ServerRunner:
@@ -153,7 +158,7 @@ async def _listen(
     )
     runner = web.ServerRunner(server, shutdown_timeout=settings.drain_timeout_s)
     await runner.setup()
-    await web.SockSite(runner, _bound_socket(settings, host, port), backlog=_BACKLOG).start()
+    await web.SockSite(runner, _bound_socket(settings, setting, host, port), backlog=_BACKLOG).start()
     return runner
 
 
@@ -172,7 +177,7 @@ def _without_the_request(record: logging.LogRecord) -> bool:
     return True
 
 
-def _bound_socket(settings: GatewaySettings, host: str, port: int) -> socket.socket:
+def _bound_socket(settings: GatewaySettings, setting: str, host: str, port: int) -> socket.socket:
     """A socket whose connections inherit that a peer which takes nothing for long is given up."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -184,7 +189,7 @@ def _bound_socket(settings: GatewaySettings, host: str, port: int) -> socket.soc
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, stall_ms)
         listener.bind(address)
     except OSError as error:
-        raise SettingsError(f"gateway: cannot listen on {host}:{port}: {error}") from error
+        raise SettingsError(f"{setting}: cannot listen on {host}:{port}: {error.strerror}") from error
     return listener
 
 

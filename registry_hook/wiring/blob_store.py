@@ -19,20 +19,28 @@ def blob_store(settings: Settings) -> BlobStore:
     try:
         if settings.store.location is None:
             make_private(settings.state_dir / "store")
-        return open_store(settings.store_location, s3_access(settings.store.s3), create=True)
+        return open_store(settings.store_location, s3_access("store.s3", settings.store.s3), create=True)
     except StoreConfigurationError as error:
         raise SettingsError(f"store.location: {error}") from error
     except OSError as error:
         raise SettingsError(f"state_dir: {error}") from error
 
 
-def s3_access(settings: S3Settings) -> S3Access:
-    """How to reach an S3 server."""
+def s3_access(table: str, settings: S3Settings) -> S3Access:
+    """How to reach an S3 server.
+
+    Args:
+        table: of the settings file, for messages.
+        settings: what it says.
+
+    Raises:
+        SettingsError: the file with the secret key cannot be read.
+    """
     return S3Access(
         endpoint_url=settings.endpoint_url,
         region=settings.region,
         access_key=settings.access_key,
-        secret_key=settings.secret(),
+        secret_key=settings.secret(table),
         ca_bundle=settings.ca_bundle,
         path_style=settings.path_style,
     )

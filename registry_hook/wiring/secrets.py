@@ -33,9 +33,21 @@ def signing_key(settings: Settings) -> SigningKey:
         else:
             key = SigningKey.load_or_generate(settings.signing_key_file, password)
     except KeyFileError as error:
-        raise SettingsError(f"signing.key_file: {error}") from error
+        raise SettingsError(f"{_key_settings(settings)}: {error}") from error
     _publish_file(settings.public_key_file, key.public_key.pem)
     return key
+
+
+def _key_settings(settings: Settings) -> str:
+    """The settings that may be wrong when the key cannot be used: its file and its password."""
+    key = "state_dir" if settings.signing.key_file is None else "signing.key_file"
+    if not settings.signing_key_file.is_file():
+        return key
+    if settings.signing.password_file is not None:
+        return f"{key}, signing.password_file"
+    if settings.signing.password is not None:
+        return f"{key}, signing.password"
+    return f"{key} (signing.password is not set)"
 
 
 def webhook_token(settings: Settings) -> str:
@@ -58,7 +70,7 @@ def webhook_token(settings: Settings) -> str:
             pass
         finally:
             partial.unlink()
-    return read_secret_file(path)
+    return read_secret_file("state_dir", path)
 
 
 def _publish_file(path: Path, content: bytes) -> None:

@@ -11,21 +11,11 @@ from registry_hook.errors import SettingsError
 from registry_hook.jobs.database import is_sqlite, open_engine
 from registry_hook.jobs.locks import FileLocks, PostgresLocks
 from registry_hook.jobs.model import Jobs, Locks
-from registry_hook.registry import (
-    ConfigurationError,
-    Credential,
-    CredentialSource,
-    DockerConfigCredentials,
-    FixedCredentials,
-    NoCredentials,
-    RegistryClient,
-    RegistryEndpoint,
-)
 from registry_hook.services import Services
 from registry_hook.settings import Settings
-from registry_hook.settings_sections import RegistrySettings
 from registry_hook.spool import Spool
 from registry_hook.wiring.blob_store import blob_store
+from registry_hook.wiring.registry import registry_client
 from registry_hook.wiring.secrets import signing_key
 
 
@@ -46,24 +36,6 @@ def services(settings: Settings, jobs: Jobs, now_s: Callable[[], float] = time.t
         now_s=now_s,
         sleep=time.sleep,
     )
-
-
-def registry_client(settings: RegistrySettings) -> RegistryClient:
-    """The client of the watched registry.
-
-    Raises:
-        SettingsError: the address, the CA file or the credentials cannot be used.
-    """
-    try:
-        endpoint = RegistryEndpoint(
-            settings.url,
-            ca_file=settings.ca_file,
-            plain_http_redirects=settings.plain_http_redirects,
-            read_timeout_s=settings.timeout_s,
-        )
-        return RegistryClient(endpoint, _credentials(settings, endpoint.host))
-    except ConfigurationError as error:
-        raise SettingsError(f"registry: {error}") from error
 
 
 def convert_options(settings: Settings) -> ConvertOptions:
@@ -91,14 +63,3 @@ def locks(settings: Settings) -> Locks:
     # Each waiting or working job may need a connection at the same time.
     busy = settings.jobs.publications * 2 + settings.jobs.conversions
     return PostgresLocks(open_engine(settings.database_url, pool_size=busy))
-
-
-def _credentials(settings: RegistrySettings, host: str) -> CredentialSource:
-    password = settings.secret()
-    if settings.username is not None and password is not None:
-        return FixedCredentials({host: Credential(settings.username, password)})
-    if settings.username is not None or password is not None:
-        raise SettingsError("registry: username and password belong together")
-    if settings.docker_config is not None:
-        return DockerConfigCredentials(settings.docker_config)
-    return NoCredentials()

@@ -21,8 +21,8 @@ from registry_hook.cli.clients import is_loopback
 from registry_hook.errors import SettingsError
 from registry_hook.settings import load
 from registry_hook.wiring.gateway import gateway_settings
+from registry_hook.wiring.registry import registry_client
 from registry_hook.wiring.secrets import signing_key, webhook_token
-from registry_hook.wiring.services import registry_client
 from signer.keys import SigningKey
 from tests.images.layout import build_image
 from tests.registry_hook.simulated_registry import SimulatedRegistry
@@ -309,7 +309,8 @@ def test_an_address_that_is_taken_is_told_in_one_line(tmp_path: Path) -> None:
         address = f"127.0.0.1:{other.getsockname()[1]}"
         result = run("web", "--config", str(settings_file(tmp_path, f'[web]\nlisten = "{address}"\n')))
     assert result.exit_code == 2, result.output
-    assert result.output.splitlines()[-1] == f"Error: web.listen: {address}: Address already in use"
+    told = f"Error: web.listen: cannot listen on {address}: Address already in use"
+    assert result.output.splitlines()[-1] == told
 
 
 def test_key_and_token_are_made_once_and_kept_private(tmp_path: Path) -> None:

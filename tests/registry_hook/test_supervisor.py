@@ -11,6 +11,9 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
+from registry_hook.errors import SettingsError
 from registry_hook.supervisor import Program, Supervisor
 
 ROOT = Path(__file__).parents[2]
@@ -187,3 +190,15 @@ def test_ctrl_c_reaches_a_child_as_one_signal_and_a_second_one_ends_it_at_once(t
     assert parent.poll() is None, "it waits for its child"
     os.killpg(parent.pid, signal.SIGINT)
     assert parent.wait(5) == 0
+
+
+def test_a_child_that_refuses_its_settings_ends_everything(tmp_path: Path) -> None:
+    started = tmp_path / "starts"
+    refusing = f"import sys; open({str(started)!r}, 'a').write('x'); sys.exit(2)"
+    supervisor = Supervisor([python("web", "import time; time.sleep(60)"), python("worker", refusing)], 5.0)
+    supervisor.turn()
+    web = supervisor.pids()["web"]
+    with pytest.raises(SettingsError, match="worker cannot run with these settings"):
+        supervisor.run()
+    assert started.read_text() == "x", "it is not tried again"
+    assert not is_alive(web)

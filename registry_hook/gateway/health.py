@@ -52,19 +52,23 @@ class Health:
         if self.stopping:
             return ["stopping"]
         found = (
-            [] if self._closed_network else ["closed_network is false: every unsigned redirect is refused"]
+            []
+            if self._closed_network
+            else ["gateway.closed_network is false: every unsigned redirect is refused"]
         )
-        probes = await asyncio.gather(*(self._probe(source) for source in self._sources))
+        probes = await asyncio.gather(*(problem_of(source) for source in self._sources))
         return found + [problem for problem in probes if problem is not None]
 
-    async def _probe(self, source: Source) -> str | None:
-        try:
-            async with asyncio.timeout(_PROBE_TIMEOUT_S):
-                blob = await source.open(_SOME_DIGEST, asked_by_push=True)
-        except StoreError as error:
-            return f"{source.name}: {error}"
-        except TimeoutError:
-            return f"{source.name}: no answer within {_PROBE_TIMEOUT_S:g} s"
-        if blob is not None:
-            blob.close()
-        return None
+
+async def problem_of(source: Source) -> str | None:
+    """Why a source cannot be read, in one line; None if it can."""
+    try:
+        async with asyncio.timeout(_PROBE_TIMEOUT_S):
+            blob = await source.open(_SOME_DIGEST, asked_by_push=True)
+    except StoreError as error:
+        return f"{source.name}: {error}"
+    except TimeoutError:
+        return f"{source.name}: no answer within {_PROBE_TIMEOUT_S:g} s"
+    if blob is not None:
+        blob.close()
+    return None

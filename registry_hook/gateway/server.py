@@ -21,7 +21,7 @@ from p2p_seed.store import DirectoryStore, S3Access, open_store
 from registry_hook.errors import SettingsError
 from registry_hook.gateway.directory_source import DirectorySource
 from registry_hook.gateway.handler import BlobHandler
-from registry_hook.gateway.health import PATHS, Health
+from registry_hook.gateway.health import PATHS, Health, problem_of
 from registry_hook.gateway.metrics import Metrics
 from registry_hook.gateway.settings import GatewaySettings
 from registry_hook.gateway.sources import Source
@@ -35,6 +35,8 @@ _HEADER_BYTES: Final = 64 * 1024
 _S3_CONNECT_TIMEOUT_S: Final = 2.0
 _S3_READ_TIMEOUT_S: Final = 10.0
 _S3_ATTEMPTS: Final = 2
+# What people call the sources.
+_SETTINGS: Final = {"store": "store.location", "registry": "gateway.origin"}
 
 _Log = structlog.typing.FilteringBoundLogger
 
@@ -101,6 +103,7 @@ async def serving(settings: GatewaySettings, sources: Sequence[Source]) -> Async
             )
         url = _url(runners[0])
         _announce(log, settings, url)
+        await _warn_of_missing(log, sources)
         yield url
     finally:
         state.stopping = True
@@ -123,7 +126,7 @@ def make_sources(settings: GatewaySettings) -> list[Source]:
         try:
             store = open_store(location, _impatient(s3 or S3Access(), settings.stream_threads))
         except StoreConfigurationError as error:
-            raise SettingsError(f"gateway: {error}") from error
+            raise SettingsError(f"{_SETTINGS[name]}: {error}") from error
         if isinstance(store, DirectoryStore):
             sources.append(DirectorySource(name, store))
         else:
@@ -203,14 +206,26 @@ async def _drain(runners: list[web.ServerRunner], timeout_s: float, log: _Log) -
 
 
 def _announce(log: _Log, settings: GatewaySettings, url: str) -> None:
-    log.info("listening", url=url, store=settings.store, registry_storage=settings.registry_storage)
+    log.info("listening", url=url, store=settings.store, origin=settings.registry_storage)
     if not settings.closed_network:
         log.error(
             "every blob is refused with 403: redirects are not signed, so only the network can decide who may"
-            " read; where it does, set closed_network = true"
+            " read; where it does, set gateway.closed_network = true"
         )
     if settings.registry_storage is None:
-        log.warning("no registry_storage: blobs that are not converted are answered with 404")
+        log.warning("gateway.origin is not set: blobs that are not converted are answered with 404")
+
+
+async def _warn_of_missing(log: _Log, sources: Sequence[Source]) -> None:
+    """Tells of directories that are not there. S3 is left to `/readyz`: it may answer late, and soon."""
+    for source in sources:
+        problem = await problem_of(source) if isinstance(source, DirectorySource) else None
+        if problem is not None:
+            log.warning(
+                "a source of blobs cannot be read: they are answered with 503 until it can",
+                setting=_SETTINGS.get(source.name),
+                error=problem,
+            )
 
 
 def _url(runner: web.ServerRunner) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -9,10 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from p2p_seed.store import S3Access
 from registry_hook.errors import SettingsError
 from registry_hook.gateway import GatewaySettings, run_gateway
+from registry_hook.gateway.server import make_sources, serving
 from tests.registry_hook.gateway.process import GatewayProcess
 from tests.registry_hook.gateway.running import ask, blob_path, connected, stored
 
@@ -87,8 +91,8 @@ def test_two_gateways_can_share_a_port(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"store": "nonsense"}, "nonsense"),
-        ({"registry_storage": "filesystem:relative"}, "absolute path"),
+        ({"store": "nonsense"}, "store.location: 'nonsense'"),
+        ({"registry_storage": "filesystem:relative"}, "gateway.origin: .*absolute path"),
         ({"store": "s3://b", "store_s3": S3Access(ca_bundle=Path("/nowhere.pem"))}, "/nowhere.pem"),
         ({"host": "192.0.2.1"}, "cannot listen on 192.0.2.1"),
         ({"host": "no such host.invalid"}, "cannot listen"),
@@ -98,3 +102,34 @@ def test_settings_that_cannot_work(tmp_path: Path, change: dict[str, object], pr
     settings = replace(settings_for(tmp_path), port=0, **change)  # type: ignore[arg-type]  # any field
     with pytest.raises(SettingsError, match=problem):
         run_gateway(settings)
+
+
+def started(settings: GatewaySettings) -> list[EventDict]:
+    """What a gateway logs while it starts."""
+
+    async def start() -> None:
+        async with serving(settings, make_sources(settings)):
+            pass
+
+    with capture_logs() as entries:
+        asyncio.run(start())
+    return entries
+
+
+def test_what_is_missing_is_told_by_the_names_of_the_settings(tmp_path: Path) -> None:
+    entries = started(GatewaySettings(store=f"filesystem:{tmp_path}", port=0))
+    assert entries[0]["origin"] is None
+    told = [entry["event"] for entry in entries[1:]]
+    assert "set gateway.closed_network = true" in told[0]
+    assert told[1].startswith("gateway.origin is not set: ")
+    assert len(told) == 2
+
+
+def test_an_origin_that_is_not_there_is_told_at_the_start(tmp_path: Path) -> None:
+    origin = f"filesystem:{tmp_path}/nowhere"
+    settings = replace(settings_for(tmp_path), port=0, registry_storage=origin)
+    (warning,) = started(settings)[1:]
+    assert (warning["log_level"], warning["setting"]) == ("warning", "gateway.origin")
+    assert f"{tmp_path}/nowhere is not there" in warning["error"]
+    (tmp_path / "nowhere").mkdir()
+    assert len(started(settings)) == 1

@@ -31,6 +31,8 @@ PATH: Final = "/v1/events/distribution"
 # `includereferences` a pusher decides how long it is: a manifest of 4 MiB that consists of empty strings, 3
 # bytes each, comes with each on a line of its own, indented by 24, so that 39 MB arrive.
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
+# A registry with a wrong token asks again every second, and a stranger may as often as they like.
+_REFUSAL_LOG_INTERVAL_S: Final = 60.0
 _KNOWN_INSTANCES: Final = 256
 _PLAIN_ID: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 _log = structlog.get_logger(__name__)
@@ -56,6 +58,7 @@ class Webhook:
         self._events = Counter(
             "dragonhook_events", "Notification events by what became of them.", ["decision"], registry=metrics
         )
+        self._refusals = _Refusals(now_s, metrics)
 
     def accept(self, body: bytes, content_type: str | None) -> None:
         """Stores what a notification asks for. When this returns, it may be acknowledged.
@@ -74,6 +77,15 @@ class Webhook:
             _log.warning("notification set aside", reason=odd[0], events=len(odd), file=str(path))
         for decision in decisions:
             self._events.labels(_LABELS[type(decision)]).inc()
+
+    def refuse(self, *, missing: bool, client: str | None) -> None:
+        """Notes a notification that is refused because of its token.
+
+        Args:
+            missing: whether it had no token at all.
+            client: the address that it came from.
+        """
+        self._refusals.add("missing" if missing else "wrong", client)
 
     def _publication(self, push: WantedPush) -> JobRequest:
         wanted = PublicationRequest(
@@ -106,6 +118,7 @@ def blueprint(webhook: Webhook, token: str) -> Blueprint:
     def receive() -> Response:
         given = request.headers.get("Authorization", "").encode("latin-1", "replace")
         if not hmac.compare_digest(given, expected):
+            webhook.refuse(missing=not given, client=request.remote_addr)
             return Response("the token is missing or wrong\n", 401, {"WWW-Authenticate": "Bearer"})
         try:
             webhook.accept(request.get_data(cache=False), request.headers.get("Content-Type"))
@@ -115,6 +128,35 @@ def blueprint(webhook: Webhook, token: str) -> Blueprint:
         return Response(status=202)
 
     return routes
+
+
+class _Refusals:
+    """Counts refused notifications, and logs them so rarely that a flood of them cannot fill the log."""
+
+    def __init__(self, now_s: Callable[[], float], metrics: CollectorRegistry) -> None:
+        self._now_s = now_s
+        self._lock = threading.Lock()
+        self._unlogged = 0
+        self._logged_at_s: float | None = None
+        self._counter = Counter(
+            "dragonhook_notifications_refused",
+            "Notifications refused with 401, by what is wrong with the token.",
+            ["token"],
+            registry=metrics,
+        )
+
+    def add(self, token: str, client: str | None) -> None:
+        self._counter.labels(token).inc()
+        with self._lock:
+            self._unlogged += 1
+            now_s = self._now_s()
+            # A clock that was set back must not silence this for long.
+            if self._logged_at_s is not None and 0 <= now_s - self._logged_at_s < _REFUSAL_LOG_INTERVAL_S:
+                return
+            refused, self._unlogged, self._logged_at_s = self._unlogged, 0, now_s
+        _log.warning(
+            "notifications refused because of their token", token=token, client=client, refused=refused
+        )
 
 
 class _RecentInstances:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from structlog.testing import capture_logs
 
 from registry_hook.jobs.model import JobQuery, JobState
 from registry_hook.set_aside import SetAsideBodies
@@ -115,6 +116,30 @@ def test_a_missing_or_wrong_token_is_refused_and_nothing_is_stored(
     assert post(client, b"poison", token=token) == 401
     assert not jobs.jobs
     assert not aside.exists()
+
+
+def test_refusals_are_counted_and_logged_once_a_minute_without_the_secret(
+    jobs: FakeJobs, aside: Path
+) -> None:
+    now_s = [1000.0]
+    app = create_app(jobs, SetAsideBodies(aside), TOKEN, now_s=lambda: now_s[0])
+    client = app.test_client()
+    with capture_logs() as entries:
+        post(client, envelope(event()), token=None)
+        for _ in range(500):
+            post(client, envelope(event()), token="hush")
+        now_s[0] += 61
+        post(client, envelope(event()), token="hush")
+        post(client, envelope(event()), token="hush")
+        post(client, envelope(event()))
+    assert [(entry["token"], entry["refused"]) for entry in entries] == [("missing", 1), ("wrong", 501)]
+    assert {entry["log_level"] for entry in entries} == {"warning"}
+    assert {entry["client"] for entry in entries} == {"127.0.0.1"}
+    assert "hush" not in str(entries)
+    assert TOKEN not in str(entries)
+    metrics = client.get("/metrics").text
+    assert 'dragonhook_notifications_refused_total{token="missing"} 1.0' in metrics
+    assert 'dragonhook_notifications_refused_total{token="wrong"} 502.0' in metrics
 
 
 def test_another_scheme_is_refused(client: FlaskClient) -> None:

@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import importlib.metadata
 import secrets
+import time
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec
+from typing import Final, ParamSpec
 
 import click
 
 from registry_hook import logs
 from registry_hook.errors import HookError, SettingsError
+from registry_hook.jobs.model import Jobs, JobState
 from registry_hook.settings import Settings, load
 from registry_hook.settings_sections import parse_address
 from registry_hook.state import claim_state_directory, open_state_directory
 from registry_hook.supervisor import PARENT_OPTION, Program, Supervisor, die_with_parent, own_program
 
 _P = ParamSpec("_P")
+# Several times what a worker leaves between two looks, by default.
+_TAKEN_WITHIN_S: Final = 3.0
 
 
 class _WrongSettings(click.ClickException):
@@ -150,8 +154,24 @@ def backfill(settings: Settings) -> None:
 
     prepare(settings.database_url)
     job = SweepRequest("asked for by hand").job(f"backfill-{secrets.token_hex(8)}")
-    DbosJobs(settings.database_url).enqueue(job)
+    jobs = DbosJobs(settings.database_url)
+    jobs.enqueue(job)
     click.echo(job.job_id)
+    click.echo(_what_becomes_of(jobs, job.job_id), err=True)
+
+
+def _what_becomes_of(jobs: Jobs, job_id: str) -> str:
+    """Whether a worker takes a job, in one line. Only watching tells: with Postgres it may be anywhere."""
+    deadline_s = time.monotonic() + _TAKEN_WITHIN_S
+    while True:
+        if jobs.get([job_id])[job_id].state is not JobState.QUEUED:
+            return f"a worker has taken it: GET /v1/jobs/{job_id} tells how it goes on"
+        if time.monotonic() > deadline_s:
+            return (
+                "it is kept, but no worker has taken it yet: `dragonhook serve` or `dragonhook worker` with"
+                " these settings runs it, behind any sweep that is running"
+            )
+        time.sleep(0.1)
 
 
 @click.command()

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from converter.oci import Descriptor, Digest, media_types
+from converter.options import ConvertOptions
 
 BOOTSTRAP_NAME: Final = "image/image.boot"
-FS_VERSION: Final = "6"
+_MEDIA_TYPE: Final = {"oci": media_types.OCI_LAYER_GZIP, "docker": media_types.DOCKER_LAYER_GZIP}
 _GZIP_LEVEL: Final = 3  # half the time of 6 for 4 % more bytes
 _GZIP_WINDOW: Final = 31  # zlib's number for a gzip header, which then holds no time and no name
 _PIECE: Final = 1 << 20
@@ -41,7 +42,7 @@ class ConvertedBootstrap:
 
 
 def write_bootstrap_layer(
-    bootstrap: memoryview, cache_files: Iterable[tuple[str, bytes]], work_dir: Path
+    bootstrap: memoryview, cache_files: Iterable[tuple[str, bytes]], work_dir: Path, options: ConvertOptions
 ) -> ConvertedBootstrap:
     """Writes the layer into `work_dir`.
 
@@ -52,6 +53,7 @@ def write_bootstrap_layer(
         bootstrap: the bootstrap, its bytes.
         cache_files: name and content of each `<blob id>.blob.meta` to bring along.
         work_dir: a directory that exists.
+        options: RAFS version and media types.
 
     Raises:
         OSError: the directory cannot be written to.
@@ -69,10 +71,10 @@ def write_bootstrap_layer(
         digest, size, diff_id = out.finish()
     annotations = {
         media_types.ANNOTATION_NYDUS_BOOTSTRAP: "true",
-        media_types.ANNOTATION_NYDUS_FS_VERSION: FS_VERSION,
+        media_types.ANNOTATION_NYDUS_FS_VERSION: str(options.fs_version),
     }
     return ConvertedBootstrap(
-        descriptor=Descriptor(media_types.OCI_LAYER_GZIP, digest, size, annotations),
+        descriptor=Descriptor(_MEDIA_TYPE[options.media_types], digest, size, annotations),
         path=path,
         diff_id=diff_id,
         boot_path=boot_path,

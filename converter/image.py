@@ -99,7 +99,7 @@ def convert_image(
     new_config = convert_config(source_config, diff_ids)
     layers = [*(blob.descriptor for blob in blobs), bootstrap.descriptor]
     return ConvertedImage(
-        manifest=convert_manifest(manifest, new_config, layers, subject),
+        manifest=convert_manifest(manifest, new_config, layers, subject, options),
         config=new_config,
         blobs=blobs,
         bootstrap=bootstrap,
@@ -150,7 +150,7 @@ class _Work:
         cache_files = ((f"{b.digest.hex}.blob.meta", b.blob_meta_file()) for b in blobs if len(b.chunks))
         self._tree = FileTree()  # its memory is needed for reading back what was written
         self.files = read_bootstrap(bootstrap).name_count
-        written = write_bootstrap_layer(bootstrap, cache_files, self._work_dir)
+        written = write_bootstrap_layer(bootstrap, cache_files, self._work_dir, self._options)
         self._progress.advance("bootstrap", len(bootstrap), len(bootstrap))
         return written
 

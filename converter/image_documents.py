@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from converter.bootstrap_layer import FS_VERSION
 from converter.errors import InvalidImageError, LimitExceededError
 from converter.oci import Descriptor, Digest, ImageManifest, encode_json, media_types, parse_manifest
 from converter.oci.errors import InvalidManifestError
+from converter.options import ConvertOptions
 
 _HISTORY_ENTRY: Final = {"created_by": "Nydus Converter", "comment": "Nydus Bootstrap Layer"}
+_MANIFEST_TYPE: Final = {"oci": media_types.OCI_MANIFEST, "docker": media_types.DOCKER_MANIFEST}
+_CONFIG_TYPE: Final = {"oci": media_types.OCI_CONFIG, "docker": media_types.DOCKER_CONFIG}
 
 
 def parse_config(config: bytes, layer_count: int) -> dict[str, Any]:
@@ -61,17 +63,23 @@ def convert_config(source: Mapping[str, Any], diff_ids: Sequence[Digest]) -> byt
 
 
 def convert_manifest(
-    source: ImageManifest, config: bytes, layers: Sequence[Descriptor], subject: Descriptor | None
+    source: ImageManifest,
+    config: bytes,
+    layers: Sequence[Descriptor],
+    subject: Descriptor | None,
+    options: ConvertOptions,
 ) -> ImageManifest:
-    """The manifest of the converted image, of OCI types whatever the source's are.
+    """The manifest of the converted image, of the types that the options say, whatever the source's are.
 
-    Annotations of the source are kept.
+    Annotations of the source are kept. Annotations and subject are not of Docker's schema 2, but its readers
+    pass over what they do not know, and those of Nydus look for them there, too.
 
     Args:
         source: the manifest that was converted.
         config: config of the converted image.
         layers: all layers, the bootstrap layer last.
         subject: what to refer to, usually the source.
+        options: RAFS version and media types.
 
     Raises:
         InvalidImageError: the source has annotations that are not Unicode.
@@ -79,8 +87,8 @@ def convert_manifest(
     """
     document: dict[str, Any] = {
         "schemaVersion": 2,
-        "mediaType": media_types.OCI_MANIFEST,
-        "config": Descriptor(media_types.OCI_CONFIG, Digest.of(config), len(config)).to_json(),
+        "mediaType": _MANIFEST_TYPE[options.media_types],
+        "config": Descriptor(_CONFIG_TYPE[options.media_types], Digest.of(config), len(config)).to_json(),
         "layers": [layer.to_json() for layer in layers],
     }
     if subject is not None:
@@ -89,7 +97,7 @@ def convert_manifest(
     document["annotations"] = {
         **source.annotations,
         media_types.ANNOTATION_SOURCE_DIGEST: str(source.digest),
-        media_types.ANNOTATION_NYDUS_FS_VERSION: FS_VERSION,
+        media_types.ANNOTATION_NYDUS_FS_VERSION: str(options.fs_version),
     }
     try:
         manifest = parse_manifest(encode_json(document))

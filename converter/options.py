@@ -61,7 +61,6 @@ class ConvertOptions:
         _check_choice("media_types", self.media_types, ("oci", "docker"))
         for name, value in (
             ("fs_version", 5),
-            ("media_types", "docker"),
             ("oci_ref", True),
         ):
             if getattr(self, name) == value:

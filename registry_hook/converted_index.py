@@ -8,19 +8,21 @@ from converter.oci import Descriptor, ImageIndex, encode_json, media_types, pars
 
 
 def converted_index(source: ImageIndex, entries: Sequence[Descriptor]) -> ImageIndex:
-    """Builds the index; equal input, equal bytes.
+    """Builds the index; equal input, equal bytes. It is Docker's manifest list if all images are Docker's.
 
     Args:
         source: becomes the subject.
         entries: converted images with the platforms that the source gives them.
     """
+    is_docker = all(entry.media_type == media_types.DOCKER_MANIFEST for entry in entries)
+    media_type = media_types.DOCKER_INDEX if entries and is_docker else media_types.OCI_INDEX
     document = {
         "schemaVersion": 2,
-        "mediaType": media_types.OCI_INDEX,
+        "mediaType": media_type,
         "manifests": [entry.to_json() for entry in entries],
         "subject": source.descriptor.to_json(),
         "annotations": {media_types.ANNOTATION_SOURCE_DIGEST: str(source.digest)},
     }
-    index = parse_manifest(encode_json(document), media_types.OCI_INDEX)
+    index = parse_manifest(encode_json(document), media_type)
     assert isinstance(index, ImageIndex)  # noqa: S101 - follows from the media type
     return index

@@ -198,9 +198,13 @@ class JobSettings(Section):
 class ConvertSettings(Section):
     """How layers are written. Everything here but `threads` changes the digests of converted images."""
 
-    compressor: Literal["zstd", "none"] = "zstd"
+    compressor: Literal["zstd", "lz4_block", "none"] = "zstd"
     level: Annotated[int, Field(ge=1, le=19)] = 3
+    chunk_size: Annotated[int, Field(ge=4096, le=16 << 20)] = 1 << 20
+    digester: Literal["blake3", "sha256"] = "blake3"
     kernel_mountable: bool = False
+    prefetch: tuple[str, ...] = ("/",)
+    media_types: Literal["oci", "docker"] = "oci"
     threads: Annotated[int, Field(ge=0, le=256)] = 0
 
     @model_validator(mode="after")

@@ -19,16 +19,15 @@ from typing import Any, Final
 
 import structlog
 
-from converter.bootstrap_layer import FS_VERSION
 from converter.chunk_manifest import BlobChunks, Bootstrap, ChunkManifestError
 from converter.chunk_manifest.fields import Fields
 from converter.image import ConvertedImage
-from converter.oci import Descriptor, Digest, ImageManifest, OciError, media_types, parse_manifest
+from converter.oci import Descriptor, Digest, ImageManifest, OciError, parse_manifest
+from converter.options import ConvertOptions
 
 _FACTS: Final = "image.json"
 _MANIFEST: Final = "manifest.json"
 _CONFIG: Final = "config.json"
-_DIGESTER: Final = "blake3"
 _log = structlog.get_logger(__name__)
 
 
@@ -104,9 +103,9 @@ class Spool:
         return len(ended)
 
 
-def save(image: ConvertedImage, directory: Path, chunk_size: int) -> SpooledImage:
-    """Remembers a finished conversion in its directory."""
-    spooled = _from_converted(image, chunk_size)
+def save(image: ConvertedImage, directory: Path, options: ConvertOptions) -> SpooledImage:
+    """Remembers a finished conversion, which was made with these options, in its directory."""
+    spooled = _from_converted(image, options)
     (directory / _MANIFEST).write_bytes(image.manifest.raw)
     (directory / _CONFIG).write_bytes(image.config)
     boot = spooled.bootstrap
@@ -120,7 +119,7 @@ def save(image: ConvertedImage, directory: Path, chunk_size: int) -> SpooledImag
         ],
         "bootstrap": {
             "path": spooled.bootstrap_path.name, "diff_id": boot.diff_id.hex, "boot": boot.boot_digest.hex,
-            "chunk_size": boot.chunk_size,
+            "fs_version": boot.fs_version, "chunk_size": boot.chunk_size, "digester": boot.digester,
         },
         "counts": dict(spooled.counts),
     }  # fmt: skip
@@ -147,7 +146,7 @@ def load(directory: Path) -> SpooledImage | None:
         return None
 
 
-def _from_converted(image: ConvertedImage, chunk_size: int) -> SpooledImage:
+def _from_converted(image: ConvertedImage, options: ConvertOptions) -> SpooledImage:
     layer = image.bootstrap.descriptor
     return SpooledImage(
         manifest=image.manifest,
@@ -165,8 +164,8 @@ def _from_converted(image: ConvertedImage, chunk_size: int) -> SpooledImage:
             for blob in image.blobs
         ),
         bootstrap=Bootstrap(
-            layer.digest, layer.size, image.bootstrap.diff_id, image.bootstrap.boot_digest, FS_VERSION,
-            chunk_size, _DIGESTER,
+            layer.digest, layer.size, image.bootstrap.diff_id, image.bootstrap.boot_digest,
+            str(options.fs_version), options.chunk_size, options.digester,
         ),
         bootstrap_path=image.bootstrap.path,
         counts={
@@ -180,7 +179,7 @@ def _from_converted(image: ConvertedImage, chunk_size: int) -> SpooledImage:
 
 
 def _from_facts(directory: Path, facts: Mapping[str, Any]) -> SpooledImage:
-    manifest = parse_manifest((directory / _MANIFEST).read_bytes(), media_types.OCI_MANIFEST)
+    manifest = parse_manifest((directory / _MANIFEST).read_bytes())
     if not isinstance(manifest, ImageManifest):
         raise ValueError("the spooled manifest is not an image's")
     boot, layer = facts["bootstrap"], manifest.layers[-1]
@@ -197,8 +196,8 @@ def _from_facts(directory: Path, facts: Mapping[str, Any]) -> SpooledImage:
             for blob in facts["blobs"]
         ),
         bootstrap=Bootstrap(
-            layer.digest, layer.size, Digest(boot["diff_id"]), Digest(boot["boot"]), FS_VERSION,
-            boot["chunk_size"], _DIGESTER,
+            layer.digest, layer.size, Digest(boot["diff_id"]), Digest(boot["boot"]),
+            boot["fs_version"], boot["chunk_size"], boot["digester"],
         ),
         bootstrap_path=_existing(directory / boot["path"]),
         counts=facts["counts"],

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Final, Literal
+from typing import Final
 
 import click
 from rich.console import Console
@@ -17,6 +17,7 @@ from converter.errors import ConvertError
 from converter.oci import InvalidReferenceError, OciError, Reference
 from converter.options import ConvertOptions
 from registry_hook.cli.clients import Clients, client_options
+from registry_hook.cli.forms import form_options
 from registry_hook.cli.progress import progress_bar
 from registry_hook.oneshot import convert_one
 from registry_hook.registry import NotFoundError, RegistryError
@@ -86,22 +87,13 @@ def _full_work_directory(work_dir: Path | None) -> Iterator[None]:
 @click.command(epilog=_CONVERT_STATUS)
 @click.argument("source", metavar="SRC")
 @click.argument("destination", metavar="DST")
-@click.option("--compressor", type=click.Choice(["zstd", "none"]), help="Default: zstd.")
-@click.option("--level", type=click.IntRange(1, 19), default=3, show_default=True, help="Of zstd.")
-@click.option("--kernel-mountable", is_flag=True, help="Lay blobs out for the kernel; not compressed.")
-@click.option(
-    "--threads", type=click.IntRange(0, 256), default=0,  # as the setting convert.threads
-    help="That compress; 0: one for each processor. At most 16 are used.",
-)  # fmt: skip
+@form_options
 @click.option("--work-dir", type=_DIRECTORY, help="For the result meanwhile; default: $TMPDIR, else /tmp.")
 @client_options
 def convert(
     source: str,
     destination: str,
-    compressor: Literal["zstd", "none"] | None,
-    level: int,
-    kernel_mountable: bool,
-    threads: int,
+    options: ConvertOptions,
     work_dir: Path | None,
     clients: Clients,
 ) -> None:
@@ -111,14 +103,6 @@ def convert(
     destination keeps its other images; an oci-archive: destination is replaced as a whole. The result is not
     signed; the service does that.
     """
-    if kernel_mountable and compressor == "zstd":
-        raise click.UsageError("--kernel-mountable excludes --compressor zstd: the kernel reads blobs as is")
-    options = ConvertOptions(
-        compressor=compressor or ("none" if kernel_mountable else "zstd"),
-        level=level,
-        kernel_mountable=kernel_mountable,
-        threads=threads,
-    )
     with (
         _errors_in_one_line(clients),
         _full_work_directory(work_dir),

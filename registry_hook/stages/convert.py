@@ -53,7 +53,7 @@ def spooled(services: Services, request: ConversionRequest, directory: Path) -> 
             services.options,
             subject=source.descriptor,
         )
-        return spool.save(converted, directory, services.options.chunk_size)
+        return spool.save(converted, directory, services.options)
 
 
 def _read_config(services: Services, repository: str, config: Descriptor) -> bytes:

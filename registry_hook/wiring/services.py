@@ -49,7 +49,11 @@ def convert_options(settings: Settings) -> ConvertOptions:
         return ConvertOptions(
             compressor=wanted.compressor,
             level=wanted.level,
+            chunk_size=wanted.chunk_size,
             kernel_mountable=wanted.kernel_mountable,
+            digester=wanted.digester,
+            prefetch=wanted.prefetch,
+            media_types=wanted.media_types,
             threads=wanted.threads,
         )
     except ValueError as error:

@@ -16,6 +16,7 @@ import pytest
 
 from converter.blob import BlobReader
 from converter.chunk_manifest.chunk_list_reader import ChunkListReader
+from converter.classify import Kind, classify
 from converter.errors import InvalidImageError, InvalidLayerError, LimitExceededError, UnsupportedImageError
 from converter.image import ConvertedImage, convert_image
 from converter.oci import Descriptor, Digest, ImageManifest, encode_json, media_types, parse_manifest
@@ -91,6 +92,24 @@ def test_manifest(tmp_path: Path) -> None:
             "containerd.io/snapshot/nydus-fs-version": "6",
         },
     }
+
+
+def test_docker_types(tmp_path: Path) -> None:
+    image = three_layers()
+    oci = convert(image, tmp_path)
+    docker = convert(image, tmp_path, options=ConvertOptions(media_types="docker"))
+    manifest = json.loads(docker.manifest.raw)
+    assert docker.manifest.media_type == manifest["mediaType"] == media_types.DOCKER_MANIFEST
+    assert manifest["config"]["mediaType"] == "application/vnd.docker.container.image.v1+json"
+    types = [layer["mediaType"] for layer in manifest["layers"]]
+    assert types == [
+        *["application/vnd.oci.image.layer.nydus.blob.v1"] * 3,
+        "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    ]
+    assert [layer.digest for layer in docker.manifest.layers] == [
+        layer.digest for layer in oci.manifest.layers
+    ]
+    assert classify(docker.manifest) is Kind.NYDUS
 
 
 def test_config_changes_only_what_it_must(tmp_path: Path) -> None:
@@ -368,6 +387,8 @@ def test_the_fingerprint_tells_what_changes_bytes() -> None:
         ConvertOptions(compressor="none", level=4),
         ConvertOptions(compressor="lz4_block"),
         ConvertOptions(digester="sha256"),
+        ConvertOptions(media_types="docker"),
+        ConvertOptions(prefetch=()),
         ConvertOptions(compressor="none", kernel_mountable=True),
     ]
     assert len({chosen.fingerprint() for chosen in options}) == len(options)

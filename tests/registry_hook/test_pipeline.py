@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from converter.oci import Descriptor, Digest, Platform, encode_json, fallback_tag, media_types
+from converter.options import ConvertOptions
 from registry_hook import pipeline
 from registry_hook.errors import JobFailed
 from registry_hook.jobs.model import JsonObject
@@ -50,6 +52,22 @@ def test_a_push_is_converted_signed_and_published(world: World) -> None:
     stored = {digest.hex for digest in world.services.store.digests()}
     assert len(stored) == 2
     assert list((world.directory / "spool").iterdir()) == []
+
+
+def test_a_form_that_is_not_the_default_is_signed_and_verified(
+    world: World, index_entries: list[dict[str, object]]
+) -> None:
+    options = ConvertOptions(
+        compressor="lz4_block", digester="sha256", chunk_size=4096, media_types="docker", prefetch=("/app",)
+    )
+    world.services = replace(world.services, options=options)
+    source = world.push("v1", small_image("text" * 5000))
+    assert world.event("v1", source)["published"] == "v1-nydus"
+    assert verified_source(world, "v1-nydus") == source
+    source = world.push_index("multi", index_entries)
+    world.event("multi", source)
+    assert world.index("multi-nydus").media_type == media_types.DOCKER_INDEX
+    assert verified_source(world, "multi-nydus") == source
 
 
 def test_the_source_is_listed_with_the_converted_image_first(world: World) -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from converter.options import ConvertOptions
 from registry_hook.errors import SettingsError
 from registry_hook.settings import Settings, load
 from registry_hook.settings_sections import Address, parse_address
+from registry_hook.wiring.services import convert_options
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +76,7 @@ def test_a_file_in_the_working_directory_is_found(tmp_path: Path) -> None:
         ('[registry]\nurl = "http://r"\n[jobs]\nconversions = 0', "jobs.conversions: "),
         ('[registry]\nurl = "http://r"\n[jobs]\ndatabase = "mysql://x"', "not a postgresql:// or sqlite:///"),
         ('[registry]\nurl = "http://r"\n[store.s3]\nregin = "x"', "store.s3.regin: is not a setting"),
+        ('[registry]\nurl = "http://r"\n[convert]\ncompressor = "lz4"', "convert.compressor: "),
         ("[registry", "cannot read the settings file"),
     ],
 )
@@ -185,3 +188,18 @@ def test_addresses(text: str, address: Address) -> None:
 def test_addresses_that_are_none(text: str) -> None:
     with pytest.raises(ValueError, match="is not an address"):
         parse_address(text)
+
+
+def test_every_setting_of_a_conversion_arrives(tmp_path: Path) -> None:
+    lines = [
+        'compressor = "none"', "level = 4", "chunk_size = 65536", 'digester = "sha256"', "threads = 2",
+        "kernel_mountable = true", 'prefetch = ["/bin", "/lib"]', 'media_types = "docker"',
+    ]  # fmt: skip
+    settings = read(tmp_path, "\n".join(['[registry]\nurl = "http://r"\n[convert]', *lines]))
+    assert convert_options(settings) == ConvertOptions(
+        compressor="none", level=4, chunk_size=65536, digester="sha256", threads=2, kernel_mountable=True,
+        prefetch=("/bin", "/lib"), media_types="docker",
+    )  # fmt: skip
+    assert convert_options(read(tmp_path, '[registry]\nurl = "http://r"')) == ConvertOptions()
+    with pytest.raises(SettingsError, match="convert: chunk size must be a power of two"):
+        convert_options(read(tmp_path, '[registry]\nurl = "http://r"\n[convert]\nchunk_size = 5000'))

@@ -1,0 +1,71 @@
+"""The options of a command that say which form a converted image shall have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, BinaryIO
+
+import click
+
+from converter.options import MAX_CHUNK_SIZE, MIN_CHUNK_SIZE, PREFETCH_ALL, ConvertOptions
+from converter.prefetch import TraceError, read_trace
+
+
+def form_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options about the form of the output to a command, which gets `options`."""
+
+    @click.option("--compressor", type=click.Choice(["zstd", "lz4_block", "none"]), help="Default: zstd.")
+    @click.option("--level", type=click.IntRange(1, 19), default=3, show_default=True, help="Of zstd.")
+    @click.option(
+        "--chunk-size", type=click.IntRange(MIN_CHUNK_SIZE, MAX_CHUNK_SIZE), default=1 << 20,
+        show_default=True, help="Bytes of file content in a chunk; a power of two.",
+    )  # fmt: skip
+    @click.option(
+        "--digester", type=click.Choice(["blake3", "sha256"]), default="blake3", show_default=True,
+        help="Digest of chunks.",
+    )  # fmt: skip
+    @click.option("--kernel-mountable", is_flag=True, help="Lay blobs out for the kernel; not compressed.")
+    @click.option(
+        "--prefetch", "prefetch", multiple=True, metavar="PATH",
+        help="File or directory of the image to fetch before it is asked for; may be given several times, "
+        "the most urgent first. Default: /",
+    )  # fmt: skip
+    @click.option(
+        "--prefetch-trace", type=click.File("rb"), metavar="FILE",
+        help="Paths to fetch beforehand, one a line, in the order in which a container reads them.",
+    )  # fmt: skip
+    @click.option(
+        "--media-types", type=click.Choice(["oci", "docker"]), default="oci", show_default=True,
+        help="Of manifest, config and bootstrap layer.",
+    )  # fmt: skip
+    @click.option(
+        "--threads", type=click.IntRange(0, 256), default=0,  # as the setting convert.threads
+        help="That compress; 0: one for each processor. At most 16 are used.",
+    )  # fmt: skip
+    @wraps(command)
+    def wrapper(
+        *arguments: Any,
+        compressor: str | None,
+        prefetch: tuple[str, ...],
+        prefetch_trace: BinaryIO | None,
+        **others: Any,
+    ) -> Any:
+        chosen = {name: others.pop(name) for name in _PASSED_ON}
+        if chosen["kernel_mountable"] and compressor not in (None, "none"):
+            raise click.UsageError(
+                f"--kernel-mountable excludes --compressor {compressor}: the kernel reads blobs as is"
+            )
+        chosen["compressor"] = compressor or ("none" if chosen["kernel_mountable"] else "zstd")
+        try:
+            if prefetch_trace is not None:
+                prefetch += read_trace(prefetch_trace)
+            options = ConvertOptions(prefetch=prefetch or PREFETCH_ALL, **chosen)
+        except (TraceError, ValueError) as error:
+            raise click.UsageError(str(error)) from error
+        return command(*arguments, options=options, **others)
+
+    return wrapper
+
+
+_PASSED_ON = ("level", "chunk_size", "digester", "kernel_mountable", "media_types", "threads")

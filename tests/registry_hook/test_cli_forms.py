@@ -1,0 +1,87 @@
+"""`dragonhook convert`: the form of the output."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from converter.blob import BlobReader
+from converter.oci import ImageManifest, media_types, parse_manifest
+from converter.rafs.layout import Digester
+from converter.rafs.reader import read_bootstrap
+from registry_hook.cli import main
+from tests.peers.programs import ProgramError, run_program
+from tests.peers.registries import Registry, RegistryKind
+from tests.registry_hook.transports.test_skopeo import INSECURE
+from tests.registry_hook.world import small_image
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["convert", *arguments])
+
+
+def manifest(layout: Path) -> ImageManifest:
+    entry = json.loads((layout / "index.json").read_bytes())["manifests"][0]
+    found = parse_manifest((layout / "blobs/sha256" / entry["digest"].removeprefix("sha256:")).read_bytes())
+    assert isinstance(found, ImageManifest)
+    return found
+
+
+def test_every_choice_arrives(tmp_path: Path) -> None:
+    small_image("text" * 5000).write_layout(tmp_path / "in", "v1")
+    (tmp_path / "trace").write_text("/nothing\n/app\n")
+    result = run(
+        f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out:v1", "--compressor=lz4_block", "--chunk-size=4096",
+        "--digester=sha256", "--prefetch=/", f"--prefetch-trace={tmp_path}/trace", "--media-types=docker",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    made = manifest(tmp_path / "out")
+    assert made.media_type == media_types.DOCKER_MANIFEST
+    with (tmp_path / "out/blobs/sha256" / made.layers[0].digest.hex).open("rb") as file:
+        bootstrap = read_bootstrap(BlobReader(file).bootstrap())
+    assert (bootstrap.digester, bootstrap.chunk_size) == (Digester.SHA256, 4096)
+    assert bootstrap.blobs[0].compressor == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--kernel-mountable", "--compressor=lz4_block"), "excludes --compressor lz4_block"),
+        (("--chunk-size=5000",), "power of two"),
+        (("--prefetch=usr",), "must be absolute"),
+        (("--prefetch-trace=trace",), "line 1 of the trace"),
+        (("--media-types=acme",), "'oci', 'docker'"),
+    ],
+)
+def test_choices_that_cannot_be(
+    option: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("trace").write_text("no path\n")
+    result = run("oci:in:v1", "oci:out:v1", *option)
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("kind", list(RegistryKind))
+def test_registries_take_docker_types(
+    kind: RegistryKind, start_registry: Callable[..., Registry], tmp_path: Path
+) -> None:
+    registry = start_registry(kind)
+    small_image().write_layout(tmp_path / "in", "v1")
+    place = f"docker://{registry.host}/demo/app:v1-nydus"
+    result = run(f"oci:{tmp_path}/in:v1", place, "--media-types=docker", "--plain-http")
+    assert result.exit_code == 0, result.output
+    raw = run_program("skopeo", "inspect", "--tls-verify=false", "--raw", place)
+    found = parse_manifest(raw.encode())
+    assert found.media_type == media_types.DOCKER_MANIFEST
+    assert str(found.digest) == result.output.strip()
+    # The library under skopeo and podman reads no layer type that is not Docker's own in such a manifest. If
+    # it has learnt to, docs/converted-image.md has to say so.
+    with pytest.raises(ProgramError, match="unsupported docker v2s2 media type"):
+        run_program("skopeo", *INSECURE, "--preserve-digests", place, f"dir:{tmp_path}/copy")

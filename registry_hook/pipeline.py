@@ -52,7 +52,11 @@ def publication(services: Services, run: Run, arguments: JsonObject) -> JsonObje
         if "skipped" in seen:
             return seen
         source = ConversionRequest(
-            text(seen, "kind"), request.repository, Digest.parse(text(seen, "digest")), services.settings
+            text(seen, "kind"),
+            request.repository,
+            Digest.parse(text(seen, "digest")),
+            services.settings,
+            request.priority,
         )
         converted = converted_image(services, run, source)
         published = run.step("publish", partial(publish.publish_tag, services, request, source, converted))

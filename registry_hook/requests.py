@@ -32,12 +32,14 @@ class PublicationRequest:
         pushed: what the event said was pushed; None where a sweep looked at the tag itself.
         received_s: when we learned of it, seconds since the epoch. The registry sends the event before it
             writes the tag, so for some seconds after this the tag may still show its old digest, or none.
+        priority: of this job and of those that it asks for (see `JobRequest`).
     """
 
     repository: str
     tag: str
     pushed: Digest | None
     received_s: float
+    priority: int = 0
 
     def job(self, name: str) -> JobRequest:
         """The job, under a name that stands for the event or observation."""
@@ -46,8 +48,9 @@ class PublicationRequest:
             "tag": self.tag,
             "pushed": None if self.pushed is None else str(self.pushed),
             "received_s": self.received_s,
+            **_priority_argument(self.priority),
         }
-        return JobRequest(PUBLICATION, f"{PUBLICATION}-{name}", arguments)
+        return JobRequest(PUBLICATION, f"{PUBLICATION}-{name}", arguments, self.priority)
 
     @classmethod
     def from_json(cls, arguments: JsonObject) -> PublicationRequest:
@@ -58,6 +61,7 @@ class PublicationRequest:
             tag=text(arguments, "tag"),
             pushed=None if pushed is None else Digest.parse(str(pushed)),
             received_s=float(str(arguments["received_s"])),
+            priority=_priority(arguments),
         )
 
 
@@ -68,12 +72,14 @@ class ConversionRequest:
     Args:
         kind: `IMAGE` or `INDEX`.
         settings: everything beside the source that decides the result.
+        priority: of this job and of those that it asks for; it decides nothing about the result.
     """
 
     kind: str
     repository: str
     source: Digest
     settings: str
+    priority: int = 0
 
     @property
     def key(self) -> str:
@@ -83,14 +89,21 @@ class ConversionRequest:
 
     def job(self, number: int) -> JobRequest:
         """The job of the n-th time this conversion is run, from 1."""
-        arguments = {"repository": self.repository, "source": str(self.source), "settings": self.settings}
-        return JobRequest(self.kind, f"{self.key}-{number}", arguments)
+        arguments = {
+            "repository": self.repository,
+            "source": str(self.source),
+            "settings": self.settings,
+            **_priority_argument(self.priority),
+        }
+        return JobRequest(self.kind, f"{self.key}-{number}", arguments, self.priority)
 
     @classmethod
     def from_json(cls, kind: str, arguments: JsonObject) -> ConversionRequest:
         """Reads a job's arguments."""
         source = Digest.parse(text(arguments, "source"))
-        return cls(kind, text(arguments, "repository"), source, text(arguments, "settings"))
+        return cls(
+            kind, text(arguments, "repository"), source, text(arguments, "settings"), _priority(arguments)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +119,15 @@ class SweepRequest:
     def job(self, name: str) -> JobRequest:
         """The job, under a name that stands for the occasion."""
         return JobRequest(SWEEP, f"{SWEEP}-{name}", {"reason": self.reason})
+
+
+def _priority_argument(priority: int) -> dict[str, object]:
+    """Left out where it is the one of a push, so that readers of a job see it where it matters."""
+    return {"priority": priority} if priority else {}
+
+
+def _priority(arguments: JsonObject) -> int:
+    return int(str(arguments.get("priority", 0)))
 
 
 def text(arguments: Mapping[str, object], name: str) -> str:

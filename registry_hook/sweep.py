@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -131,11 +131,11 @@ def _convertible(services: Services, repository: str, digest: Digest) -> bool:
 def _ask(services: Services, repository: str, tag: str, digest: Digest) -> bool:
     """Asks for a publication, unless one that a sweep asked for by the same observation is still to come."""
     name = hashlib.sha256(f"{repository}:{tag}@{digest}".encode()).hexdigest()[:20]
-    wanted = PublicationRequest(repository, tag, None, services.now_s())
+    wanted = PublicationRequest(repository, tag, None, services.now_s(), _BACKLOG)
 
     def numbered(number: int) -> JobRequest:
         # With dots, which the name of an event's job never has: a sender must not take a name of ours.
-        return replace(wanted.job(f"{SWEEP}.{name}.{number}"), priority=_BACKLOG)
+        return wanted.job(f"{SWEEP}.{name}.{number}")
 
     count, last = last_run(services.jobs, numbered)
     if last is not None and last.state.active:

@@ -83,7 +83,7 @@ def children(begun: JsonObject) -> list[Descriptor]:
 def child_requests(source: ConversionRequest, begun: JsonObject) -> list[ConversionRequest]:
     """The conversions of the children that `begin_index` chose."""
     return [
-        ConversionRequest(IMAGE, source.repository, child.digest, source.settings)
+        ConversionRequest(IMAGE, source.repository, child.digest, source.settings, source.priority)
         for child in children(begun)
     ]
 

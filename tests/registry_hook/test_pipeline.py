@@ -10,10 +10,10 @@ import pytest
 
 from converter.oci import Descriptor, Digest, Platform, encode_json, fallback_tag, media_types
 from converter.options import ConvertOptions
-from registry_hook import pipeline
+from registry_hook import pipeline, sweep
 from registry_hook.errors import JobFailed
-from registry_hook.jobs.model import JsonObject
-from registry_hook.requests import IMAGE, ConversionRequest
+from registry_hook.jobs.model import JobRequest, JsonObject
+from registry_hook.requests import IMAGE, ConversionRequest, PublicationRequest
 from signer.verify import VerificationPolicy, verify_image
 from tests.images.layout import build_image
 from tests.registry_hook.fake_jobs import FakeRun
@@ -393,3 +393,30 @@ def test_leftovers_of_ended_jobs_are_removed(world: World) -> None:
         (world.directory / "spool" / name).mkdir(parents=True)
     assert world.services.spool.remove_leftovers(lambda names: {"active"} & set(names)) == 1
     assert [path.name for path in (world.directory / "spool").iterdir()] == ["active"]
+
+
+def test_what_a_sweep_asks_for_is_converted_behind_what_was_pushed(
+    world: World, index_entries: list[dict[str, object]]
+) -> None:
+    world.push_index("multi", index_entries)
+    world.push("old", small_image("old"))
+    sweep.sweep(world.services)
+    for job in list(world.jobs.jobs.values()):
+        world.run(JobRequest(job.kind, job.job_id, job.arguments))
+    backlog = {job_id: world.jobs.priorities[job_id] for job_id in world.ran}
+    assert len([job_id for job_id in backlog if job_id.startswith("image-")]) == 3
+    assert len(backlog) == 6, "two publications, the index, its two images, and one image"
+    world.event("new", world.push("new", small_image("new")))
+    pushed = {job_id: world.jobs.priorities[job_id] for job_id in world.ran if job_id not in backlog}
+    assert [job_id.partition("-")[0] for job_id in pushed] == ["publication", "image"]
+    assert max(pushed.values()) < min(backlog.values())
+
+
+def test_jobs_of_an_older_version_have_the_priority_of_a_push() -> None:
+    made = PublicationRequest("a", "b", None, 1.0).job("x")
+    assert "priority" not in made.arguments
+    assert PublicationRequest.from_json(made.arguments).priority == 0
+    assert (
+        PublicationRequest.from_json(PublicationRequest("a", "b", None, 1.0, 7).job("x").arguments).priority
+        == 7
+    )

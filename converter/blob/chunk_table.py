@@ -70,21 +70,24 @@ class ChunkTable:
         return rows.tobytes()
 
     @classmethod
-    def decode(cls, data: bytes, digests: bytes) -> ChunkTable:
+    def decode(cls, data: bytes, digests: bytes | None) -> ChunkTable:
         """Reads a chunk info table and the digests that belong to it; `stored_sha256` stays empty.
 
         Args:
             data: 16 bytes a chunk.
-            digests: 32 bytes a chunk.
+            digests: 32 bytes a chunk; None if the blob does not have them, `digests` then stays empty.
 
         Raises:
             BlobError: different numbers of chunks, or offsets and sizes that break the rules of the format.
         """
-        if len(data) % CHUNK_INFO_SIZE or len(digests) * CHUNK_INFO_SIZE != len(data) * DIGEST_SIZE:
+        count = len(data) // CHUNK_INFO_SIZE
+        if len(data) % CHUNK_INFO_SIZE:
+            raise BlobError(f"{len(data)} bytes of chunk info are not whole records")
+        if digests is not None and len(digests) != count * DIGEST_SIZE:
             raise BlobError(f"{len(data)} bytes of chunk info do not go with {len(digests)} bytes of digests")
         rows = np.frombuffer(data, CHUNK_INFO)
         table = cls()
-        table.digests += digests
+        table.digests += digests or b""
         offset_mask = np.uint64((1 << 44) - CHUNK_ALIGNMENT)
         for sizes, word, top_at in (
             (table.uncompressed_size, rows["uncompressed"], 8),
@@ -93,23 +96,32 @@ class ChunkTable:
             sizes.frombytes(_join_size(word, top_at).astype(np.uint32).tobytes())
         table.uncompressed_offset.frombytes((rows["uncompressed"] & offset_mask).tobytes())
         table.compressed_offset.frombytes((rows["stored"] & np.uint64(MAX_COMPRESSED_OFFSET)).tobytes())
-        table._check(rows)
+        if np.any(rows["uncompressed"] & np.uint64(0xFF)):
+            raise BlobError("a chunk info record has unknown bits")
+        table.check_order(in_gzip=False)
         return table
 
-    def _check(self, rows: npt.NDArray[np.void]) -> None:
-        """What a reader demands (§5.6)."""
+    def check_order(self, *, in_gzip: bool) -> None:
+        """Checks what a reader demands of sizes and offsets (§5.6).
+
+        Args:
+            in_gzip: whether the chunks lie in a gzip file, where they can share bytes and be larger than
+                their content.
+
+        Raises:
+            BlobError: they break the rules.
+        """
         usize, uoff = _column(self.uncompressed_size), _column(self.uncompressed_offset)
         csize, coff = _column(self.compressed_size), _column(self.compressed_offset)
         aligned = (usize + np.uint64(CHUNK_ALIGNMENT - 1)) & ~np.uint64(CHUNK_ALIGNMENT - 1)
         starts = np.concatenate((np.zeros(1, np.uint64), np.cumsum(aligned)))[:-1]
         if np.any(uoff != starts):
             raise BlobError("the chunks leave gaps in the uncompressed address space")
-        if np.any(coff[1:] < (coff + csize)[:-1]):
+        ends = coff if in_gzip else coff + csize
+        if np.any(coff[1:] < ends[:-1]):
             raise BlobError("the stored chunks overlap or are not in order")
-        if np.any(csize > usize):
+        if not in_gzip and np.any(csize > usize):
             raise BlobError("a stored chunk is larger than its content")
-        if np.any(rows["uncompressed"] & np.uint64(0xFF)):
-            raise BlobError("a chunk info record has unknown bits")
 
 
 def _column(values: array[int]) -> npt.NDArray[np.uint64]:

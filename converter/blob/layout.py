@@ -63,6 +63,7 @@ class TocFlag(IntFlag):
 
     STORED = 1
     ZSTD = 2
+    LZ4_BLOCK = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ class TocEntry:
             BlobError: flags other than exactly one known one, or something where zeros belong.
         """
         flags, name, *rest = cls.STRUCT.unpack(data)
-        if flags not in (TocFlag.STORED, TocFlag.ZSTD):
+        if flags not in (TocFlag.STORED, TocFlag.ZSTD, TocFlag.LZ4_BLOCK):
             raise BlobError(f"an entry of a table of contents has the flags {flags:#x}")
         entry = cls(TocFlag(flags), name.rstrip(b"\0"), *rest)
         if entry.encode() != data:
@@ -158,3 +159,20 @@ def section_header(name: bytes, size: int) -> bytes:
     record[257:265] = b"ustar  \0"
     record[148:156] = b"%07o\0" % sum(record)
     return bytes(record)
+
+
+def read_section_header(record: bytes) -> tuple[bytes, int] | None:
+    """The name and size of a section by the header behind it; None if it is no such header, to the last byte.
+
+    Args:
+        record: 512 bytes.
+    """
+    name = record[:16].rstrip(b"\0")
+    field = record[124:136]
+    if field[:1] == b"\x80":
+        size = int.from_bytes(field[1:], "big")
+    elif field[:11].isdigit() and not {b"8"[0], b"9"[0]} & set(field[:11]):
+        size = int(field[:11], 8)
+    else:
+        return None
+    return (name, size) if name and section_header(name, size) == record else None

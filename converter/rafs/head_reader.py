@@ -8,6 +8,7 @@ from typing import Final
 
 from converter.errors import BootstrapError
 from converter.options import MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
+from converter.rafs.features import unsupported_features
 from converter.rafs.flags_reader import read_flags
 from converter.rafs.layout import (
     BLOB_RECORD_SIZE,
@@ -30,17 +31,6 @@ from converter.rafs.records import BlobRecord, DeviceSlot, ExtendedSuperBlock, S
 
 # Usually 64 hexadecimal digits. nydus-image takes any text; here, one that is safe as the name of a file.
 _BLOB_ID: Final = re.compile(rb"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
-_SUPPORTED_FEATURES: Final = int(
-    BlobFeature.ALIGNED
-    | BlobFeature.INLINED_FS_META
-    | BlobFeature.CHUNK_INFO_V2
-    | BlobFeature.ZRAN
-    | BlobFeature.SEPARATE
-    | BlobFeature.INLINED_CHUNK_DIGEST
-    | BlobFeature.HAS_TAR_HEADER
-    | BlobFeature.HAS_TOC
-    | BlobFeature.CAP_TAR_TOC
-)
 MAX_UNCOMPRESSED: Final = 1 << 44
 MAX_COMPRESSED: Final = 1 << 40
 
@@ -162,7 +152,9 @@ def _check_blob(blob: BlobRecord, slot: DeviceSlot, index: int, chunk_size: int)
     check_blob_id(blob.blob_id)
     if slot.tag.rstrip(b"\0") != blob.blob_id:
         raise BootstrapError(f"blob {index} has the id {blob.blob_id!r}, its device the tag {slot.tag!r}")
-    check_features(blob.features, f"blob {index} ({blob.blob_id.decode()})")
+    problem = unsupported_features(blob.features)
+    if problem:
+        raise BootstrapError(f"blob {index} ({blob.blob_id.decode()}) {problem}")
     compressors = set(Compressor)
     sound = (
         blob.index == index
@@ -178,28 +170,6 @@ def _check_blob(blob: BlobRecord, slot: DeviceSlot, index: int, chunk_size: int)
     )
     if not sound:
         raise BootstrapError(f"blob {index} ({blob.blob_id.decode()}) has numbers that cannot be: {blob}")
-
-
-def check_features(features: int, what: str) -> None:
-    """Checks that a blob has no features but supported ones, and no impossible combination of those.
-
-    Args:
-        features: as its record says, bits of `layout.BlobFeature`.
-        what: names the blob in errors.
-
-    Raises:
-        BootstrapError: it does.
-    """
-    other = features & ~_SUPPORTED_FEATURES
-    if other:
-        names = [feature.name for feature in BlobFeature if other & feature] or ["unknown"]
-        raise BootstrapError(
-            f"{what} is of a kind that is not supported: {', '.join(map(str, names))} ({other:#x})"
-        )
-    if features & BlobFeature.ZRAN and not features & BlobFeature.SEPARATE:
-        raise BootstrapError(f"{what} says its chunks are in a gzip file, but not that this is another blob")
-    if features & BlobFeature.ZRAN and not features & BlobFeature.CHUNK_INFO_V2:
-        raise BootstrapError(f"{what} has its chunks in a gzip file, which its chunk info cannot express")
 
 
 def _is_chunk_info_sound(blob: BlobRecord) -> bool:

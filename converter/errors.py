@@ -6,6 +6,7 @@
     ├── InvalidImageError         reject: the source image is damaged or breaks its specification
     │   └── InvalidLayerError     one layer: its compression, its tar, or a name in it
     ├── UnsupportedImageError     reject: sound, but nothing to convert (an artifact, our own product)
+    ├── DictionaryError           reject: an image that cannot be the chunk dictionary that was asked for
     ├── LimitExceededError        reject: sound, but over a limit of the RAFS format
     ├── BootstrapError            alert: a bootstrap that a reader must refuse
     └── BlobError                 alert: a layer blob that a reader must refuse
@@ -30,6 +31,10 @@ class InvalidLayerError(InvalidImageError):
 
 class UnsupportedImageError(ConvertError):
     """The manifest is sound but not an image that can be converted."""
+
+
+class DictionaryError(ConvertError):
+    """An image does not go with the options of a conversion, or its parts contradict each other."""
 
 
 class LimitExceededError(ConvertError):

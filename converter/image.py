@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from converter.blob import LayerBlob
 from converter.bootstrap_layer import ConvertedBootstrap, write_bootstrap_layer
 from converter.classify import Kind, classify
+from converter.data_blobs import DataBlobs
+from converter.dictionary import BorrowedBlob, ChunkDictionary
 from converter.errors import InvalidImageError, InvalidLayerError, LimitExceededError, UnsupportedImageError
-from converter.image_blob import ConvertedBlob, write_chunk_list
+from converter.image_blob import ConvertedBlob
 from converter.image_documents import convert_config, convert_manifest, parse_config
 from converter.image_form import write_bootstrap
 from converter.layer import LayerStats, convert_layer
@@ -46,7 +47,10 @@ class ConvertedImage:
     Args:
         manifest: the OCI manifest, with its bytes.
         config: the image config.
-        blobs: one for each layer of the source, lowest first; equal layers give equal blobs.
+        blobs: what was made, one for each layer of the source but those whose blob is borrowed, lowest first;
+            equal layers give equal blobs.
+        borrowed: the blobs of the manifest that an image of the dictionary has already, each once, in the
+            manifest's order.
         bootstrap: the bootstrap layer, which is the last layer of the manifest.
         stats: counts.
     """
@@ -54,6 +58,7 @@ class ConvertedImage:
     manifest: ImageManifest
     config: bytes
     blobs: tuple[ConvertedBlob, ...]
+    borrowed: tuple[BorrowedBlob, ...]
     bootstrap: ConvertedBootstrap
     stats: ImageStats
 
@@ -66,8 +71,9 @@ def convert_image(
     options: ConvertOptions,
     progress: Progress = NO_PROGRESS,
     subject: Descriptor | None = None,
+    dictionary: ChunkDictionary | None = None,
 ) -> ConvertedImage:
-    """Converts an image. The same image and options give the same bytes.
+    """Converts an image. The same image, options and dictionary give the same bytes.
 
     Args:
         manifest: of the source.
@@ -77,6 +83,8 @@ def convert_image(
         options: how to convert.
         progress: told the stages "layer 1/5" … and "bootstrap".
         subject: what the new manifest shall refer to; usually the source's descriptor.
+        dictionary: images whose chunks are referred to instead of stored again. Their blobs are believed to
+            hold what their bootstraps say.
 
     Raises:
         UnsupportedImageError: the manifest is no image of tar layers.
@@ -90,18 +98,26 @@ def convert_image(
     if Digest.of(config) != manifest.config.digest:
         raise InvalidImageError(f"the image config is not the one that {manifest.digest} names")
     source_config = parse_config(config, len(manifest.layers))
-    work = _Work(open_layer, work_dir, options, progress)
+    blobs = DataBlobs(
+        share_layers=options.share_layers,
+        dictionary=dictionary,
+        layers={layer.digest for layer in manifest.layers},
+    )
+    work = _Work(open_layer, work_dir, options, progress, blobs)
     for number, layer in enumerate(manifest.layers):
         work.add_layer(layer, source_config["rootfs"]["diff_ids"][number], number, len(manifest.layers))
     bootstrap = work.write_bootstrap()
-    blobs = tuple(work.blobs)
-    diff_ids = [*(blob.descriptor.digest for blob in blobs), bootstrap.diff_id]
+    data = blobs.finish(work.used)
+    diff_ids = [*(blob.digest for blob in data), bootstrap.diff_id]
     new_config = convert_config(source_config, diff_ids)
-    layers = [*(blob.descriptor for blob in blobs), bootstrap.descriptor]
+    pinned = dictionary.images if dictionary else ()
     return ConvertedImage(
-        manifest=convert_manifest(manifest, new_config, layers, subject, options),
+        manifest=convert_manifest(
+            manifest, new_config, [*data, bootstrap.descriptor], subject, options, pinned
+        ),
         config=new_config,
-        blobs=blobs,
+        blobs=tuple(blobs.made),
+        borrowed=blobs.borrowed(),
         bootstrap=bootstrap,
         stats=ImageStats(work.files, tuple(work.stats)),
     )
@@ -111,46 +127,49 @@ class _Work:
     """What grows while the layers of one image are converted, lowest first."""
 
     def __init__(
-        self, open_layer: OpenLayer, work_dir: Path, options: ConvertOptions, progress: Progress
+        self,
+        open_layer: OpenLayer,
+        work_dir: Path,
+        options: ConvertOptions,
+        progress: Progress,
+        blobs: DataBlobs,
     ) -> None:
         self._open_layer = open_layer
         self._work_dir = work_dir
         self._options = options
         self._progress = progress
         self._tree = FileTree()
-        self._layer_blobs: dict[Digest, LayerBlob] = {}  # each blob once, in the order of the layers
-        self.blobs: list[ConvertedBlob] = []
+        self._blobs = blobs
         self.stats: list[LayerStats] = []
         self.files = 0
+        self.used: list[str] = []  # ids of the blobs that the bootstrap names
 
     def add_layer(self, layer: Descriptor, diff_id: str, number: int, count: int) -> None:
         """Converts one layer and lays it over those before it."""
         stage = f"layer {number + 1}/{count}"
         try:
             with self._open_layer(layer) as stream:
-                converted = convert_layer(
-                    stream, self._work_dir, self._options, _Stage(self._progress, stage, layer.size)
-                )
+                told = _Stage(self._progress, stage, layer.size)
+                converted = convert_layer(stream, self._work_dir, self._options, told, self._blobs.shared)
             if str(converted.diff_id) != diff_id:
                 raise InvalidLayerError(
                     f"its tar has the digest {converted.diff_id}, the config says {diff_id}"
                 )
-            blob = converted.blob
-            self._layer_blobs.setdefault(blob.digest, blob)
-            merge_layer(self._tree, converted.tree, [list(self._layer_blobs).index(blob.digest)])
+            merge_layer(self._tree, converted.tree, self._blobs.add(layer, converted))
         except (InvalidLayerError, LimitExceededError) as error:
             raise type(error)(f"{stage} ({layer.digest}): {error}") from error
-        self.blobs.append(write_chunk_list(blob))
         self.stats.append(converted.stats)
 
     def write_bootstrap(self) -> ConvertedBootstrap:
         """Writes the bootstrap of the whole image, and its layer."""
-        blobs = list(self._layer_blobs.values())
-        bootstrap = write_bootstrap(self._tree, [blob.info() for blob in blobs], self._options)
-        cache_files = ((f"{b.digest.hex}.blob.meta", b.blob_meta_file()) for b in blobs if len(b.chunks))
+        bootstrap = write_bootstrap(self._tree, self._blobs.infos, self._options)
         self._tree = FileTree()  # its memory is needed for reading back what was written
-        self.files = read_bootstrap(bootstrap).name_count
-        written = write_bootstrap_layer(bootstrap, cache_files, self._work_dir, self._options)
+        read = read_bootstrap(bootstrap)
+        self.files, self.used = read.name_count, [record.blob_id.decode() for record in read.blobs]
+        del read
+        written = write_bootstrap_layer(
+            bootstrap, self._blobs.cache_files(self.used), self._work_dir, self._options
+        )
         self._progress.advance("bootstrap", len(bootstrap), len(bootstrap))
         return written
 

@@ -68,6 +68,7 @@ def convert_manifest(
     layers: Sequence[Descriptor],
     subject: Descriptor | None,
     options: ConvertOptions,
+    dictionary: Sequence[Digest] = (),
 ) -> ImageManifest:
     """The manifest of the converted image, of the types that the options say, whatever the source's are.
 
@@ -80,6 +81,7 @@ def convert_manifest(
         layers: all layers, the bootstrap layer last.
         subject: what to refer to, usually the source.
         options: RAFS version and media types.
+        dictionary: the images of the chunk dictionary.
 
     Raises:
         InvalidImageError: the source has annotations that are not Unicode.
@@ -98,6 +100,7 @@ def convert_manifest(
         **source.annotations,
         media_types.ANNOTATION_SOURCE_DIGEST: str(source.digest),
         media_types.ANNOTATION_NYDUS_FS_VERSION: str(options.fs_version),
+        **({media_types.ANNOTATION_DICTIONARY: ",".join(map(str, dictionary))} if dictionary else {}),
     }
     try:
         manifest = parse_manifest(encode_json(document))

@@ -37,6 +37,8 @@ class ConvertOptions:
         media_types: of the manifest, the config and the bootstrap layer. Data blobs have an OCI-style type of
             their own in both.
         oci_ref: leaves the data in the layers of the source, and only adds an index to them.
+        share_layers: lets a layer refer to chunks of the layers below it instead of storing them again. Its
+            blob is then complete only together with theirs.
         threads: threads that compress; 0 for one a processor. Never changes a byte of the output.
 
     Raises:
@@ -53,6 +55,7 @@ class ConvertOptions:
     prefetch: tuple[str, ...] = PREFETCH_ALL
     media_types: Literal["oci", "docker"] = "oci"
     oci_ref: bool = False
+    share_layers: bool = False
 
     def __post_init__(self) -> None:
         _check_choice("compressor", self.compressor, ("zstd", "lz4_block", "none"))
@@ -75,6 +78,10 @@ class ConvertOptions:
         if self.kernel_mountable and self.compressor != "none":
             raise ValueError(
                 "a kernel-mountable image needs compressor none: the kernel reads blobs as they are"
+            )
+        if self.share_layers and (self.oci_ref or self.fs_version != 6):
+            raise ValueError(
+                "share_layers is for RAFS 6 with data blobs, so it excludes oci_ref and fs_version 5"
             )
         if self.threads < 0:
             raise ValueError(f"threads must not be negative, not {self.threads}")
@@ -105,6 +112,8 @@ class ConvertOptions:
             words.append(self.media_types)
         if self.oci_ref:
             words.append("ref")
+        if self.share_layers:
+            words.append("shared")
         return words
 
 

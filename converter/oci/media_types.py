@@ -35,6 +35,10 @@ ANNOTATION_NYDUS_BLOB: Final = "containerd.io/snapshot/nydus-blob"
 ANNOTATION_NYDUS_BOOTSTRAP: Final = "containerd.io/snapshot/nydus-bootstrap"
 ANNOTATION_NYDUS_FS_VERSION: Final = "containerd.io/snapshot/nydus-fs-version"
 ANNOTATION_SOURCE_DIGEST: Final = "containerd.io/snapshot/nydus-source-digest"
+# Ours: on a manifest the images of its chunk dictionary, digests with commas between; on a data blob the one
+# that it was borrowed from.
+ANNOTATION_DICTIONARY: Final = "dev.dragonhook.chunk-dictionary"
+ANNOTATION_BORROWED_FROM: Final = "dev.dragonhook.borrowed-from"
 
 SIGSTORE_BUNDLE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
 COSIGN_SIMPLE_SIGNING: Final = "application/vnd.dev.cosign.simplesigning.v1+json"

@@ -61,6 +61,10 @@ class BlobInfo:
     ci_uncompressed_size: int
     chunks: ChunkColumns
     digester: Digester = Digester.BLAKE3  # of the chunks
+    # Of the table of contents with its header, where a blob table says where it is; zero for our own blobs,
+    # of which readers find it by themselves.
+    toc_size: int = 0
+    toc_digest: bytes = bytes(32)
 
     @property
     def blocks(self) -> int:
@@ -79,11 +83,12 @@ class BlobInfo:
             features=self.features,
             compressed_size=self.compressed_size,
             uncompressed_size=self.uncompressed_size,
-            toc_size=0,
+            toc_size=self.toc_size,
             ci_compressor=self.ci_compressor,
             ci_offset=self.ci_offset,
             ci_compressed_size=self.ci_compressed_size,
             ci_uncompressed_size=self.ci_uncompressed_size,
+            toc_digest=self.toc_digest,
         )
 
 

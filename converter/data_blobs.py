@@ -1,0 +1,120 @@
+"""The data blobs of an image while it is converted: which are made, which borrowed, and what they share."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
+
+from converter.blob import LayerBlob
+from converter.blob_pool import BlobPool
+from converter.dictionary import BorrowedBlob, ChunkDictionary, LentBlob
+from converter.image_blob import ConvertedBlob, write_chunk_list
+from converter.layer import ConvertedLayer
+from converter.oci import Descriptor, Digest, media_types
+from converter.rafs.blobs import BlobInfo
+
+
+class DataBlobs:
+    """Takes the blob of each layer, lowest first, and says in the end what the image lists.
+
+    Args:
+        share_layers: whether layers may refer to chunks of those below them.
+        dictionary: what may be borrowed.
+        layers: digests of all layers of the source.
+
+    Attributes:
+        made: the blobs that were made and are listed, one for each layer that has one.
+    """
+
+    def __init__(
+        self, *, share_layers: bool, dictionary: ChunkDictionary | None, layers: Collection[Digest]
+    ) -> None:
+        self.made: list[ConvertedBlob] = []
+        self._share_layers = share_layers
+        self._twins = dictionary.layers if dictionary else {}
+        self._pool = BlobPool()
+        self._layer_blobs: dict[str, LayerBlob] = {}
+        self._listed: list[Descriptor] = []
+        self._borrowed: dict[Digest, BorrowedBlob] = {}
+        self._lent: dict[str, LentBlob] = {}
+        for lent in dictionary.choose(layers) if dictionary else ():
+            self._lent[lent.info.blob_id] = lent
+            self._pool.offer(self._pool.add(lent.info), lent.indexes)
+
+    @property
+    def shared(self) -> BlobPool | None:
+        """What the next layer may refer to; None for nothing."""
+        return self._pool if self._lent or self._share_layers else None
+
+    @property
+    def infos(self) -> list[BlobInfo]:
+        """What a bootstrap says of each blob, by the numbers that `add` gives."""
+        return self._pool.blobs
+
+    def add(self, layer: Descriptor, converted: ConvertedLayer) -> list[int]:
+        """Takes the blob of the next layer.
+
+        Args:
+            layer: of the source.
+            converted: what it became, by the chunks that `shared` offered.
+
+        Returns:
+            The number of each blob that the layer's tree may name, in the order of its own numbers.
+
+        Raises:
+            LimitExceededError: layers and dictionary have too many chunks.
+        """
+        blob, number = converted.blob, 0
+        twin = self._twins.get(layer.digest)
+        if twin is not None and len(converted.tree.chunk_refs) and not len(blob.chunks):
+            # All of its chunks are borrowed, so the blob that the same layer has elsewhere does as well.
+            blob.path.unlink(missing_ok=True)
+            self._listed.append(self._borrow(twin))
+            return [number, *range(len(self._pool.blobs))]
+        if len(blob.chunks):
+            number = self._pool.add(blob.info())
+            if self._share_layers:
+                self._pool.offer(number, range(len(blob.chunks)))
+        self._layer_blobs.setdefault(blob.digest.hex, blob)
+        self.made.append(write_chunk_list(blob))
+        self._listed.append(self.made[-1].descriptor)
+        return [number, *range(len(self._pool.blobs))]
+
+    def finish(self, used: Iterable[str]) -> list[Descriptor]:
+        """All data blobs as the manifest lists them: those of the layers, then what else is borrowed (§1.1).
+
+        Args:
+            used: ids of the blobs in the image's bootstrap, in its order.
+        """
+        listed = {descriptor.digest.hex for descriptor in self._listed}
+        more = [self._borrow(self._lent[blob_id].blob) for blob_id in used if blob_id not in listed]
+        return [*self._listed, *more]
+
+    def borrowed(self) -> tuple[BorrowedBlob, ...]:
+        """The borrowed blobs of what `finish` gave, each once."""
+        return tuple(self._borrowed.values())
+
+    def cache_files(self, used: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """Name and content of the files for nydusd's cache, in the order of the manifest.
+
+        Args:
+            used: as for `finish`. Blobs that were made have such a file, used or not.
+        """
+        for blob_id in dict.fromkeys((*(layer.digest.hex for layer in self._listed), *used)):
+            made = self._layer_blobs.get(blob_id)
+            if made is not None:
+                content = made.blob_meta_file() if len(made.chunks) else None
+            else:
+                content = self._lent[blob_id].cache_file if blob_id in used else None
+            if content is not None:
+                yield f"{blob_id}.blob.meta", content
+
+    def _borrow(self, blob: BorrowedBlob) -> Descriptor:
+        marked = {
+            **blob.descriptor.annotations,
+            media_types.ANNOTATION_NYDUS_BLOB: "true",
+            media_types.ANNOTATION_BORROWED_FROM: str(blob.image),
+        }
+        descriptor = replace(blob.descriptor, annotations=marked)
+        self._borrowed.setdefault(descriptor.digest, BorrowedBlob(descriptor, blob.image))
+        return descriptor

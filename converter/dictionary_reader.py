@@ -1,0 +1,207 @@
+"""Makes a chunk dictionary of Nydus images, ours and those of others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from converter.blob.chunk_table import CHUNK_INFO_SIZE, ChunkTable
+from converter.blob.layout import CHUNK_INFO_HEADER_SIZE, DIGEST_SIZE, ChunkInfoHeader
+from converter.dictionary import DEFAULT_MAX_BLOBS, MAX_IMAGES, BorrowedBlob, ChunkDictionary, LentBlob
+from converter.errors import BlobError, DictionaryError
+from converter.image_form import DIGESTER
+from converter.oci import Digest, ImageManifest, media_types
+from converter.options import ConvertOptions
+from converter.rafs.blobs import BlobInfo
+from converter.rafs.contents import Bootstrap
+from converter.rafs.layout import BlobFeature, Compressor, Digester, round_up
+from converter.rafs.records import BlobRecord
+
+# Chunks that the blobs of a dictionary may have, used or not: memory for each is taken before it is read.
+MAX_CHUNKS: Final = 1 << 22
+
+# As a plain integer: the complement of an IntFlag leaves out the bits that it has no name for.
+_LENDABLE: Final = int(
+    BlobFeature.ALIGNED
+    | BlobFeature.INLINED_FS_META
+    | BlobFeature.INLINED_CHUNK_DIGEST
+    | BlobFeature.HAS_TAR_HEADER
+    | BlobFeature.HAS_TOC
+    | BlobFeature.CAP_TAR_TOC
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DictionaryImage:
+    """A Nydus image as far as a dictionary needs it.
+
+    Args:
+        manifest: of the image.
+        bootstrap: its bootstrap.
+        cache_files: what its bootstrap layer has beside, by path; looked at are `image/<blob id>.blob.meta`.
+        source: manifest of the image that it was converted from, if that is known.
+    """
+
+    manifest: ImageManifest
+    bootstrap: Bootstrap
+    cache_files: Mapping[bytes, bytes] = field(default_factory=dict)
+    source: ImageManifest | None = None
+
+
+def read_dictionary(
+    images: Sequence[DictionaryImage], options: ConvertOptions, max_blobs: int = DEFAULT_MAX_BLOBS
+) -> ChunkDictionary:
+    """Makes a dictionary for conversions with certain options.
+
+    Args:
+        images: in the order in which they are asked for a chunk.
+        options: of the conversion.
+        max_blobs: as for `ChunkDictionary`.
+
+    Raises:
+        DictionaryError: an image does not go with the options or contradicts itself, or all together are too
+            large.
+    """
+    if len(images) > MAX_IMAGES:
+        raise DictionaryError(
+            f"{len(images)} images are more than the {MAX_IMAGES} that a dictionary may have"
+        )
+    blobs: dict[Digest, LentBlob] = {}
+    layers: dict[Digest, BorrowedBlob] = {}
+    for image in images:
+        try:
+            check_fit(image.bootstrap, options)
+            for lent in _lent_blobs(image, kernel_mountable=options.kernel_mountable):
+                blobs.setdefault(lent.blob.descriptor.digest, lent)
+            for layer, blob in _same_layers(image).items():
+                layers.setdefault(layer, blob)
+        except DictionaryError as error:
+            raise DictionaryError(f"{image.manifest.digest} cannot be a chunk dictionary: {error}") from error
+        if (count := sum(len(lent.info.chunks.uncompressed_size) for lent in blobs.values())) > MAX_CHUNKS:
+            raise DictionaryError(f"the blobs of the chunk dictionary have {count} chunks, over {MAX_CHUNKS}")
+    return ChunkDictionary(
+        images=tuple(image.manifest.digest for image in images),
+        blobs=tuple(blobs.values()),
+        layers=layers,
+        max_blobs=max_blobs,
+    )
+
+
+def check_fit(bootstrap: Bootstrap, options: ConvertOptions) -> None:
+    """Checks whether a conversion can refer to the chunks of an image (§4.2).
+
+    Raises:
+        DictionaryError: it cannot.
+    """
+    if options.oci_ref:
+        raise DictionaryError("with oci_ref the data stay in the layers of the source; nothing is shared")
+    for name, found, wanted in (
+        ("RAFS version", bootstrap.version, options.fs_version),
+        ("chunk size", bootstrap.chunk_size, options.chunk_size),
+        ("digester", bootstrap.digester, DIGESTER[options.digester]),
+    ):
+        if found != wanted:
+            raise DictionaryError(f"its {name} is {_shown(found)}, that of the conversion {_shown(wanted)}")
+    if bootstrap.version != 6:
+        raise DictionaryError("dictionaries are for RAFS 6 only")
+
+
+def _shown(value: int) -> str:
+    return value.name.lower() if isinstance(value, Digester) else str(value)
+
+
+def _lent_blobs(image: DictionaryImage, *, kernel_mountable: bool) -> list[LentBlob]:
+    listed = {layer.digest.hex: layer for layer in image.manifest.layers[:-1]}
+    found = []
+    for record in image.bootstrap.blobs:
+        blob_id = record.blob_id.decode()
+        if blob_id not in listed:
+            raise DictionaryError(f"its bootstrap uses the blob {blob_id}, which is none of its layers")
+        if record.features & ~_LENDABLE or not record.features & BlobFeature.ALIGNED or record.cipher:
+            raise DictionaryError(f"the blob {blob_id} has the features {record.features:#x}")
+        if record.chunk_count > MAX_CHUNKS:
+            raise DictionaryError(f"the blob {blob_id} has {record.chunk_count} chunks, over {MAX_CHUNKS}")
+        rows = image.bootstrap.chunks[image.bootstrap.chunks["blob_index"] == record.index]
+        # Without the chunks in place as they are, the kernel cannot take the blob for a device.
+        if kernel_mountable and (rows["compressed_offset"] != rows["uncompressed_offset"]).any():
+            raise DictionaryError(f"the blob {blob_id} is not laid out for the kernel")
+        table = _chunk_table(record, rows)
+        indexes = tuple(sorted(rows["index"].tolist()))
+        cache_file = image.cache_files.get(f"image/{blob_id}.blob.meta".encode())
+        if cache_file is not None:
+            _check_cache_file(cache_file, record, table, indexes)
+        blob = BorrowedBlob(listed[blob_id], image.manifest.digest)
+        offered_size = int(rows["uncompressed_size"].sum(dtype=np.int64))
+        found.append(LentBlob(blob, _blob_info(record, table), indexes, offered_size, cache_file))
+    return found
+
+
+def _chunk_table(record: BlobRecord, rows: npt.NDArray[Any]) -> ChunkTable:
+    """The chunk table of a blob, with zeros where the bootstrap does not list a chunk."""
+    table, index = ChunkTable(), rows["index"]
+    digests = np.zeros(record.chunk_count, f"V{DIGEST_SIZE}")
+    digests[index] = rows["digest"]
+    table.digests += digests.tobytes()
+    for name in ("uncompressed_size", "uncompressed_offset", "compressed_size", "compressed_offset"):
+        column = getattr(table, name)
+        values = np.zeros(record.chunk_count, np.dtype(column.typecode))
+        values[index] = rows[name]
+        column.frombytes(values.tobytes())
+    return table
+
+
+def _blob_info(record: BlobRecord, table: ChunkTable) -> BlobInfo:
+    return BlobInfo(
+        blob_id=record.blob_id.decode(),
+        compressor=Compressor(record.compressor),
+        features=BlobFeature(record.features),
+        compressed_size=record.compressed_size,
+        uncompressed_size=record.uncompressed_size,
+        ci_compressor=Compressor(record.ci_compressor),
+        ci_offset=record.ci_offset,
+        ci_compressed_size=record.ci_compressed_size,
+        ci_uncompressed_size=record.ci_uncompressed_size,
+        chunks=table,
+        digester=Digester(record.digester),
+        toc_size=record.toc_size,
+        toc_digest=record.toc_digest,
+    )
+
+
+def _check_cache_file(content: bytes, record: BlobRecord, table: ChunkTable, indexes: Sequence[int]) -> None:
+    """Compares what an image brings along for nydusd's cache with what its bootstrap says (§2.5)."""
+    what = f"its file {record.blob_id.decode()}.blob.meta"
+    size = CHUNK_INFO_SIZE * record.chunk_count
+    if len(content) != round_up(size, CHUNK_INFO_HEADER_SIZE) + CHUNK_INFO_HEADER_SIZE:
+        raise DictionaryError(f"{what} has {len(content)} bytes for {record.chunk_count} chunks")
+    try:
+        header = ChunkInfoHeader.decode(content[-CHUNK_INFO_HEADER_SIZE:])
+        found = ChunkTable.decode(content[:size], bytes(DIGEST_SIZE * record.chunk_count))
+    except BlobError as error:
+        raise DictionaryError(f"{what}: {error}") from error
+    stated = (record.ci_compressor, record.ci_offset, record.ci_compressed_size, record.ci_uncompressed_size)
+    if stated != (header.compressor, header.offset, header.compressed_size, header.uncompressed_size):
+        raise DictionaryError(f"{what} contradicts the blob table")
+    for name in ("uncompressed_size", "uncompressed_offset", "compressed_size", "compressed_offset"):
+        read, listed = getattr(found, name), getattr(table, name)
+        if any(read[index] != listed[index] for index in indexes):
+            raise DictionaryError(f"{what} contradicts the chunk table")
+
+
+def _same_layers(image: DictionaryImage) -> dict[Digest, BorrowedBlob]:
+    """Which data blob each layer of the image's source became: they come first, in the same order (§1.1)."""
+    source, blobs = image.source, image.manifest.layers[:-1]
+    if source is None:
+        return {}
+    if image.manifest.annotations.get(media_types.ANNOTATION_SOURCE_DIGEST) != str(source.digest):
+        raise DictionaryError(f"it was not converted from {source.digest}")
+    if len(blobs) < len(source.layers):
+        raise DictionaryError(f"it has fewer data blobs than {source.digest} has layers")
+    return {
+        layer.digest: BorrowedBlob(blob, image.manifest.digest)
+        for layer, blob in zip(source.layers, blobs, strict=False)
+    }

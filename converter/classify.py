@@ -5,7 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-from converter.oci import Descriptor, ImageIndex, Manifest, media_types
+from converter.errors import UnsupportedImageError
+from converter.oci import Descriptor, ImageIndex, ImageManifest, Manifest, media_types
 
 _OTHER_LAYER_PREFIXES: Final = (
     "application/vnd.oci.image.layer.",
@@ -24,8 +25,10 @@ class Kind(Enum):
     """A Nydus image, our own product or somebody else's: nothing to do."""
     ARTIFACT = "artifact"
     """A signature, an SBOM, a chart, a list of referrers …: nothing to do."""
+    FOREIGN = "an image with layers that may not be distributed"
+    """Its owner has to say that they may be converted; else it is kept as it is."""
     UNSUPPORTED = "unsupported"
-    """An image with layers that cannot be read here: foreign (stored elsewhere) or encrypted ones."""
+    """An image with layers that cannot be read here: encrypted ones, or of types not known here."""
 
 
 def classify(manifest: Manifest) -> Kind:
@@ -43,9 +46,41 @@ def classify(manifest: Manifest) -> Kind:
     types = [layer.media_type for layer in manifest.layers]
     if all(media_type in media_types.LAYER_TYPES for media_type in types):
         return Kind.IMAGE
+    if all(media_type in _WITH_FOREIGN for media_type in types):
+        return Kind.FOREIGN
     if all(media_type.startswith(_OTHER_LAYER_PREFIXES) for media_type in types):
         return Kind.UNSUPPORTED
     return Kind.ARTIFACT
+
+
+def check_convertible(manifest: Manifest, *, include_foreign: bool) -> None:
+    """Checks that a manifest is an image that can be converted.
+
+    Args:
+        manifest: of the source.
+        include_foreign: whether layers that may not be distributed are converted, too.
+
+    Raises:
+        UnsupportedImageError: it is not; the message says what it is, or names the layer.
+    """
+    kind = classify(manifest)
+    if kind is Kind.IMAGE or (kind is Kind.FOREIGN and include_foreign):
+        return
+    if kind is not Kind.FOREIGN or not isinstance(manifest, ImageManifest):
+        raise UnsupportedImageError(f"{manifest.digest} is not an image of tar layers but {kind.value}")
+    number, layer = next(
+        (number, layer) for number, layer in enumerate(manifest.layers, 1) if is_foreign_layer(layer)
+    )
+    places = f", which is at {layer.urls[0]:.200}" if layer.urls else ""
+    raise UnsupportedImageError(
+        f"{manifest.digest} stays as it is: its layer {number} of {len(manifest.layers)} "
+        f"({layer.digest}{places}) may not be distributed, and a converted image would hold its content"
+    )
+
+
+def is_foreign_layer(layer: Descriptor) -> bool:
+    """Whether a layer says that it may not be distributed."""
+    return layer.media_type in media_types.FOREIGN_LAYER_TYPES
 
 
 def is_image_entry(entry: Descriptor) -> bool:
@@ -61,6 +96,7 @@ def is_image_entry(entry: Descriptor) -> bool:
     return platform.os != "unknown" and _NYDUS_OS_FEATURE not in platform.os_features
 
 
+_WITH_FOREIGN: Final = (*media_types.LAYER_TYPES, *media_types.FOREIGN_LAYER_TYPES)
 _IMAGE_CONFIGS: Final = media_types.IMAGE_CONFIG_TYPES
 _NYDUS_OS_FEATURE: Final = "nydus.remoteimage.v1"  # how nydus marked index entries up to 2.3.5
 

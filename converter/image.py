@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from converter.bootstrap_layer import ConvertedBootstrap, write_bootstrap_layer
-from converter.classify import Kind, classify
+from converter.classify import check_convertible
 from converter.data_blobs import DataBlobs
 from converter.dictionary import BorrowedBlob, ChunkDictionary
-from converter.errors import InvalidImageError, InvalidLayerError, LimitExceededError, UnsupportedImageError
+from converter.errors import InvalidImageError, InvalidLayerError, LimitExceededError
 from converter.image_blob import ConvertedBlob
 from converter.image_documents import convert_config, convert_manifest, parse_config
 from converter.image_form import write_bootstrap
@@ -93,8 +93,7 @@ def convert_image(
         OSError: the work directory cannot be written to.
         Exception: whatever `open_layer`, its streams and `progress` raise.
     """
-    if (kind := classify(manifest)) is not Kind.IMAGE:
-        raise UnsupportedImageError(f"{manifest.digest} is not an image of tar layers but {kind.value}")
+    check_convertible(manifest, include_foreign=options.include_foreign)
     if Digest.of(config) != manifest.config.digest:
         raise InvalidImageError(f"the image config is not the one that {manifest.digest} names")
     source_config = parse_config(config, len(manifest.layers))

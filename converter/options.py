@@ -39,6 +39,8 @@ class ConvertOptions:
         oci_ref: leaves the data in the layers of the source, and only adds an index to them.
         share_layers: lets a layer refer to chunks of the layers below it instead of storing them again. Its
             blob is then complete only together with theirs.
+        include_foreign: also converts layers that may not be distributed, which puts their content into the
+            result (docs/adr/0121). Without it an image that has some is not converted.
         threads: threads that compress; 0 for one a processor. Never changes a byte of the output.
 
     Raises:
@@ -56,6 +58,7 @@ class ConvertOptions:
     media_types: Literal["oci", "docker"] = "oci"
     oci_ref: bool = False
     share_layers: bool = False
+    include_foreign: bool = False
 
     def __post_init__(self) -> None:
         _check_choice("compressor", self.compressor, ("zstd", "lz4_block", "none"))
@@ -114,6 +117,8 @@ class ConvertOptions:
             words.append("ref")
         if self.share_layers:
             words.append("shared")
+        if self.include_foreign:
+            words.append("foreign")
         return words
 
 

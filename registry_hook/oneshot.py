@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from converter.classify import Kind, classify, is_image_entry
+from converter.classify import Kind, check_convertible, classify, is_image_entry
 from converter.errors import UnsupportedImageError
 from converter.image import ConvertedImage, convert_image
-from converter.oci import Descriptor, ImageIndex, ImageManifest
+from converter.oci import Descriptor, ImageIndex, ImageManifest, Platform
 from converter.options import ConvertOptions
+from converter.platforms import matches, platform_of, require_all
 from converter.progress import Progress
 from registry_hook.converted_index import converted_index
-from registry_hook.transports import ImageSink, ImageSource
+from registry_hook.transports import ImageSink, ImageSource, copy_image
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a conversion made.
+
+    Args:
+        descriptor: the converted image or index.
+        kept: images that stand in the index as the source has them, each with the reason.
+    """
+
+    descriptor: Descriptor
+    kept: tuple[str, ...] = ()
 
 
 def convert_one(
-    source: ImageSource, sink: ImageSink, options: ConvertOptions, progress: Progress, work_dir: Path | None
-) -> Descriptor:
-    """Converts an image, or each image of an index.
+    source: ImageSource,
+    sink: ImageSink,
+    options: ConvertOptions,
+    progress: Progress,
+    work_dir: Path | None,
+    platforms: Sequence[Platform] = (),
+) -> Outcome:
+    """Converts an image, or the images of an index.
 
     Args:
         source: what to convert.
@@ -28,52 +48,102 @@ def convert_one(
         options: how to convert.
         progress: told how far it is.
         work_dir: where to keep the result meanwhile; None takes the system's temporary directory.
-
-    Returns:
-        The converted image or index.
+        platforms: which images of an index; none means all. For a single platform the result is its image,
+            else an index.
 
     Raises:
-        UnsupportedImageError: there is no image that can be converted.
+        UnsupportedImageError: there is no image that can be converted, or none for a platform.
         ConvertError: an image is damaged or does not fit into RAFS.
     """
-    manifest = source.manifest()
     with ExitStack() as directories:
-
-        def convert(image: ImageManifest) -> ConvertedImage:
-            work = directories.enter_context(TemporaryDirectory(prefix="dragonhook-", dir=work_dir))
-            config = source.read_blob(image.config)
-            return convert_image(
-                image, config, source.open_blob, Path(work), options, progress, subject=image.descriptor
-            )
-
+        conversion = _Conversion(source, sink, options, progress, work_dir, directories)
+        manifest = source.manifest()
         if isinstance(manifest, ImageManifest):
-            converted = convert(manifest)
-            _put_blobs(sink, converted)
-            return sink.publish(converted.manifest.raw, converted.manifest.media_type)
-        images = [(entry, convert(image)) for entry, image in _images(source, manifest)]
+            if platforms:
+                # A platform that was asked for must be that of the image; no index says it here.
+                config = source.read_blob(manifest.config)
+                require_all(f"the image {manifest.digest}", platforms, [platform_of(config)])
+            return conversion.image(manifest)
+        chosen = _images(source, manifest, platforms)
+        if len(platforms) == 1 and len(chosen) == 1:
+            return conversion.image(chosen[0][1])
+        return conversion.index(manifest, chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class _Conversion:
+    """One conversion, from a source to a sink."""
+
+    source: ImageSource
+    sink: ImageSink
+    options: ConvertOptions
+    progress: Progress
+    work_dir: Path | None
+    directories: ExitStack
+
+    def image(self, manifest: ImageManifest) -> Outcome:
+        """Converts an image and publishes it."""
+        converted = self._convert(manifest)
+        self._put_blobs(converted)
+        return Outcome(self.sink.publish(converted.manifest.raw, converted.manifest.media_type))
+
+    def index(self, source: ImageIndex, chosen: Sequence[tuple[Descriptor, ImageManifest]]) -> Outcome:
+        """Converts images of an index and publishes an index of them."""
+        kept, results = [], list[tuple[Descriptor, ImageManifest, ConvertedImage | None]]()
+        for entry, image in chosen:
+            try:
+                check_convertible(image, include_foreign=self.options.include_foreign)
+            except UnsupportedImageError as error:
+                kept.append(f"{entry.platform or 'an image'}: {error}")
+                results.append((entry, image, None))
+            else:
+                results.append((entry, image, self._convert(image)))
+        if len(kept) == len(chosen):
+            raise UnsupportedImageError("; ".join(kept))
         entries = []
-        for entry, converted in images:
-            _put_blobs(sink, converted)
-            stored = sink.put_manifest(converted.manifest.raw, converted.manifest.media_type)
+        for entry, image, converted in results:
+            if converted is None:
+                copy_image(self.source, self.sink, image, self.work_dir)
+                entries.append(entry)
+                continue
+            self._put_blobs(converted)
+            stored = self.sink.put_manifest(converted.manifest.raw, converted.manifest.media_type)
             entries.append(replace(stored, platform=entry.platform))
-        index = converted_index(manifest, entries)
-        return sink.publish(index.raw, index.media_type)
+        index = converted_index(source, entries)
+        return Outcome(self.sink.publish(index.raw, index.media_type), tuple(kept))
+
+    def _convert(self, image: ImageManifest) -> ConvertedImage:
+        work = self.directories.enter_context(TemporaryDirectory(prefix="dragonhook-", dir=self.work_dir))
+        config = self.source.read_blob(image.config)
+        return convert_image(
+            image, config, self.source.open_blob, Path(work), self.options, self.progress,
+            subject=image.descriptor,
+        )  # fmt: skip
+
+    def _put_blobs(self, image: ConvertedImage) -> None:
+        for blob in image.blobs:
+            self.sink.put_blob(blob.descriptor, blob.path)
+        self.sink.put_blob(image.bootstrap.descriptor, image.bootstrap.path)
+        self.sink.put_blob(image.manifest.config, image.config)
 
 
-def _images(source: ImageSource, index: ImageIndex) -> list[tuple[Descriptor, ImageManifest]]:
-    """The images of an index, without attestations and the like."""
+def _images(
+    source: ImageSource, index: ImageIndex, platforms: Sequence[Platform]
+) -> list[tuple[Descriptor, ImageManifest]]:
+    """The images of an index for the platforms, without attestations and the like."""
+    offered = [entry for entry in index.manifests if is_image_entry(entry)]
+    require_all(f"the index {index.digest}", platforms, [entry.platform for entry in offered])
     found = []
-    for entry in index.manifests:
-        child = source.manifest(entry.digest) if is_image_entry(entry) else None
-        if isinstance(child, ImageManifest) and classify(child) is Kind.IMAGE:
+    for entry in offered:
+        if platforms and not _is_for(entry, platforms):
+            continue
+        child = source.manifest(entry.digest)
+        if isinstance(child, ImageManifest) and classify(child) in (Kind.IMAGE, Kind.FOREIGN):
             found.append((entry, child))
     if not found:
         raise UnsupportedImageError(f"the index {index.digest} has no image that can be converted")
     return found
 
 
-def _put_blobs(sink: ImageSink, image: ConvertedImage) -> None:
-    for blob in image.blobs:
-        sink.put_blob(blob.descriptor, blob.path)
-    sink.put_blob(image.bootstrap.descriptor, image.bootstrap.path)
-    sink.put_blob(image.manifest.config, image.config)
+def _is_for(entry: Descriptor, platforms: Sequence[Platform]) -> bool:
+    return entry.platform is not None and any(matches(entry.platform, wanted) for wanted in platforms)

@@ -205,6 +205,7 @@ class ConvertSettings(Section):
     kernel_mountable: bool = False
     prefetch: tuple[str, ...] = ("/",)
     media_types: Literal["oci", "docker"] = "oci"
+    include_foreign: bool = False
     threads: Annotated[int, Field(ge=0, le=256)] = 0
 
     @model_validator(mode="after")

@@ -120,7 +120,7 @@ def _manifest(services: Services, repository: str, tag: str, tally: _Tally) -> M
 def _convertible(services: Services, repository: str, digest: Digest) -> bool:
     """Whether a conversion makes sense: it is an image, and was not found to be broken."""
     manifest = services.registry.manifest(repository, str(digest))
-    if why_not(manifest) is not None:
+    if why_not(manifest, include_foreign=services.options.include_foreign) is not None:
         return False
     kind = INDEX if isinstance(manifest, ImageIndex) else IMAGE
     wanted = ConversionRequest(kind, repository, digest, services.settings)

@@ -21,7 +21,16 @@ from converter.chunk_manifest import (
     ChunkManifest,
     ChunkManifestError,
 )
-from converter.oci import Descriptor, Digest, ImageIndex, ImageManifest, Manifest, OciError, Platform
+from converter.oci import (
+    Descriptor,
+    Digest,
+    ImageIndex,
+    ImageManifest,
+    Manifest,
+    OciError,
+    Platform,
+    media_types,
+)
 from signer.bootstrap_layer import check_stored_bootstrap
 from signer.content import check_chunk_list, check_stored_blob
 from signer.errors import MalformedError, Rule, VerificationError
@@ -103,12 +112,14 @@ class _Verification:
             index = self._index(manifest)
             self._check_source(index.provenance.source_digest)
             children = {child.digest: child for child in manifest.manifests}.values()
-            images = tuple(self._child(child) for child in children)
+            found = [self._child(child) for child in children]
+            images = tuple(image for image in found if isinstance(image, ImageReport))
+            kept = tuple(image for image in found if isinstance(image, Digest))
         else:
-            index, images = None, (self._image(manifest),)
+            index, images, kept = None, (self._image(manifest),), ()
             origin = images[0].chunk_manifest.source
             self._check_source(origin.digest, origin.index_digest)
-        return VerificationReport(reference, named.digest, index, images, self.deep, _APPLIED)
+        return VerificationReport(reference, named.digest, index, images, self.deep, _APPLIED, kept)
 
     def _manifest(self, digest: Digest) -> Manifest:
         try:
@@ -139,11 +150,14 @@ class _Verification:
         )
         return IndexReport(index.digest, (signed.signed_by, origin.signed_by), provenance)
 
-    def _child(self, child: Descriptor) -> ImageReport:
+    def _child(self, child: Descriptor) -> ImageReport | Digest:
+        """An image of the index; or the digest of one that was not converted, which the index vouches for."""
         try:
             manifest = self._manifest(child.digest)
             if not isinstance(manifest, ImageManifest):
                 raise VerificationError(Rule.RESOLVE, "it is an index itself")
+            if any(layer.media_type in media_types.FOREIGN_LAYER_TYPES for layer in manifest.layers):
+                return child.digest
             report = self._image(manifest)
             signed = report.chunk_manifest.target.platform
             # An index may name a variant or a version that the image's config, which is signed, does not.

@@ -30,6 +30,16 @@ LAYER_TYPES: Final = (
     OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, DOCKER_LAYER, DOCKER_LAYER_GZIP, DOCKER_LAYER_ZSTD,
 )  # fmt: skip
 
+# Layers that may not be put into a registry; the descriptor's `urls` say where they are. Deprecated since OCI
+# image spec 1.1 (layer.md, "Non-Distributable Layers"), and common in images for Windows.
+FOREIGN_LAYER_TYPES: Final = (
+    "application/vnd.oci.image.layer.nondistributable.v1.tar",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+    "application/vnd.docker.image.rootfs.foreign.diff.tar",
+    "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+)
+
 NYDUS_BLOB: Final = "application/vnd.oci.image.layer.nydus.blob.v1"
 ANNOTATION_NYDUS_BLOB: Final = "containerd.io/snapshot/nydus-blob"
 ANNOTATION_NYDUS_BOOTSTRAP: Final = "containerd.io/snapshot/nydus-bootstrap"

@@ -40,6 +40,10 @@ def form_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="Of manifest, config and bootstrap layer.",
     )  # fmt: skip
     @click.option(
+        "--include-foreign", is_flag=True,
+        help="Convert layers that may not be distributed, too: the result holds their content.",
+    )  # fmt: skip
+    @click.option(
         "--threads", type=click.IntRange(0, 256), default=0,  # as the setting convert.threads
         help="That compress; 0: one for each processor. At most 16 are used.",
     )  # fmt: skip
@@ -68,4 +72,6 @@ def form_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-_PASSED_ON = ("level", "chunk_size", "digester", "kernel_mountable", "media_types", "threads")
+_PASSED_ON = (
+    "level", "chunk_size", "digester", "kernel_mountable", "media_types", "include_foreign", "threads",
+)  # fmt: skip

@@ -14,10 +14,11 @@ from rich.console import Console
 
 from converter.chunk_manifest import ChunkManifestError
 from converter.errors import ConvertError
-from converter.oci import InvalidReferenceError, OciError, Reference
+from converter.oci import InvalidReferenceError, OciError, Platform, Reference
 from converter.options import ConvertOptions
 from registry_hook.cli.clients import Clients, client_options
 from registry_hook.cli.forms import form_options
+from registry_hook.cli.parameters import PlatformType
 from registry_hook.cli.progress import progress_bar
 from registry_hook.oneshot import convert_one
 from registry_hook.registry import NotFoundError, RegistryError
@@ -88,12 +89,17 @@ def _full_work_directory(work_dir: Path | None) -> Iterator[None]:
 @click.argument("source", metavar="SRC")
 @click.argument("destination", metavar="DST")
 @form_options
+@click.option(
+    "--platform", "platforms", type=PlatformType(), multiple=True, metavar="OS/ARCH[/VARIANT]",
+    help="Of an index, convert the image for this platform; may be given several times. Default: all.",
+)  # fmt: skip
 @click.option("--work-dir", type=_DIRECTORY, help="For the result meanwhile; default: $TMPDIR, else /tmp.")
 @client_options
 def convert(
     source: str,
     destination: str,
     options: ConvertOptions,
+    platforms: tuple[Platform, ...],
     work_dir: Path | None,
     clients: Clients,
 ) -> None:
@@ -110,8 +116,10 @@ def convert(
         open_sink(destination, clients) as sink,
         progress_bar(Console(stderr=True)) as progress,
     ):
-        converted = convert_one(image, sink, options, progress, work_dir)
-    click.echo(str(converted.digest))
+        outcome = convert_one(image, sink, options, progress, work_dir, platforms)
+    for note in outcome.kept:
+        click.echo(f"kept: {note}", err=True)
+    click.echo(str(outcome.descriptor.digest))
 
 
 @click.command(epilog=_VERIFY_STATUS)
@@ -179,4 +187,6 @@ def describe(report: VerificationReport) -> Iterator[str]:
         yield f"    {len(image.chunk_manifest.blobs)} blobs, {image.chunk_count} chunks, {checked}"
         for signed in image.signatures:
             yield f"    signed: {signed.predicate_type} by key {signed.key_hint}"
+    for digest in report.kept:
+        yield f"  image {digest}, not converted: it has layers that may not be distributed"
     yield "  rules: " + ", ".join(f"{rule.value} {rule.name.lower()}" for rule in report.rules)

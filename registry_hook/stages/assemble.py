@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from converter.oci import Descriptor, ImageIndex
 from registry_hook.converted_index import converted_index
 from registry_hook.jobs.model import JsonObject
 from registry_hook.requests import ConversionRequest
 from registry_hook.services import Services
-from registry_hook.stages.begin import children, digest_of, source_index
+from registry_hook.stages.begin import children, digest_of, kept, source_index
 from registry_hook.stages.outside import translated
 
 
@@ -21,23 +22,35 @@ def assemble_index(
     Args:
         services: the outside world.
         request: names the source index.
-        begun: with the children that were chosen.
+        begun: with the children that were chosen, and those that stay as they are.
         images: the results of their conversions, in the same order.
 
     Returns:
-        `digest` of the converted index, `images` in it, `finished`: when it was made, and `listed`: whether
+        `digest` of the converted index, `images` that were converted, `kept`: how many others are in it,
+        `finished`: when it was made, and `listed`: whether
         the registry lists it as a referrer of its source by itself.
     """
     source = source_index(services, request)
     with translated():
-        entries = []
+        made = {}
         for entry, image in zip(children(begun), images, strict=True):
             converted = services.registry.manifest(request.repository, str(digest_of(image)))
-            entries.append(replace(converted.descriptor, platform=entry.platform))
+            made[entry.digest] = converted.descriptor
+        entries = [
+            replace(made.get(entry.digest, entry), platform=entry.platform)
+            for entry in _in_order(source, [*children(begun), *kept(begun)])
+        ]
         index = converted_index(source, entries)
         listed = services.registry.put_manifest(
             request.repository, str(index.digest), index.raw, index.media_type
         )
     return {
-        "digest": str(index.digest), "images": len(entries), "listed": listed, "finished": services.now(),
+        "digest": str(index.digest), "images": len(made), "kept": len(entries) - len(made), "listed": listed,
+        "finished": services.now(),
     }  # fmt: skip
+
+
+def _in_order(source: ImageIndex, entries: Sequence[Descriptor]) -> list[Descriptor]:
+    """The entries as the source lists them."""
+    places = {entry.digest: place for place, entry in reversed(list(enumerate(source.manifests)))}
+    return sorted(entries, key=lambda entry: places[entry.digest])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from converter.classify import Kind, classify, is_image_entry
+from converter.classify import Kind, check_convertible, classify, is_image_entry
 from converter.oci import Descriptor, Digest, ImageIndex, ImageManifest
 from registry_hook.errors import JobFailed
 from registry_hook.jobs.model import JsonObject
@@ -36,8 +36,10 @@ def source_image(services: Services, request: ConversionRequest) -> ImageManifes
     """
     with translated():
         manifest = services.registry.manifest(request.repository, str(request.source))
-    if not isinstance(manifest, ImageManifest) or classify(manifest) is not Kind.IMAGE:
+    if not isinstance(manifest, ImageManifest):
         raise JobFailed(f"{request.source} is not an image that can be converted", bad_input=True)
+    with translated():
+        check_convertible(manifest, include_foreign=services.options.include_foreign)
     return manifest
 
 
@@ -45,7 +47,8 @@ def begin_index(services: Services, request: ConversionRequest) -> JsonObject:
     """Chooses the children of an index that are converted: its images, without attestations and the like.
 
     Returns:
-        `started`, and `children`: the entries of the index, as JSON, in its order.
+        `started`, and `children` and `kept`: the entries of the index that are converted, and those of images
+        that stay as they are because of layers that may not be distributed; as JSON, in its order.
     """
     source = source_index(services, request)
     named = [entry for entry in source.manifests if is_image_entry(entry)]
@@ -54,10 +57,17 @@ def begin_index(services: Services, request: ConversionRequest) -> JsonObject:
             f"the index {request.source} has {len(named)} images, over the limit of {_MAX_IMAGES}",
             bad_input=True,
         )
-    chosen = [entry for entry in named if _is_image(services, request.repository, entry)]
+    kinds = [(entry, _kind_of(services, request.repository, entry)) for entry in named]
+    converted = (Kind.IMAGE, Kind.FOREIGN) if services.options.include_foreign else (Kind.IMAGE,)
+    chosen = [entry for entry, kind in kinds if kind in converted]
+    left = [entry for entry, kind in kinds if kind is Kind.FOREIGN and kind not in converted]
     if not chosen:
         raise JobFailed(f"the index {request.source} has no image that can be converted", bad_input=True)
-    return {"started": services.now(), "children": [entry.to_json() for entry in chosen]}
+    return {
+        "started": services.now(),
+        "children": [entry.to_json() for entry in chosen],
+        "kept": [entry.to_json() for entry in left],
+    }
 
 
 def source_index(services: Services, request: ConversionRequest) -> ImageIndex:
@@ -76,7 +86,16 @@ def source_index(services: Services, request: ConversionRequest) -> ImageIndex:
 
 def children(begun: JsonObject) -> list[Descriptor]:
     """The entries that `begin_index` chose."""
-    entries = begun["children"]
+    return _entries(begun, "children")
+
+
+def kept(begun: JsonObject) -> list[Descriptor]:
+    """The entries of images that stay as they are."""
+    return _entries(begun, "kept")
+
+
+def _entries(begun: JsonObject, key: str) -> list[Descriptor]:
+    entries = begun.get(key)  # a step that an earlier version ran has no `kept`
     return [Descriptor.from_json(entry) for entry in entries] if isinstance(entries, list) else []
 
 
@@ -88,9 +107,9 @@ def child_requests(source: ConversionRequest, begun: JsonObject) -> list[Convers
     ]
 
 
-def _is_image(services: Services, repository: str, entry: Descriptor) -> bool:
+def _kind_of(services: Services, repository: str, entry: Descriptor) -> Kind:
     with translated():
-        return classify(services.registry.manifest(repository, str(entry.digest))) is Kind.IMAGE
+        return classify(services.registry.manifest(repository, str(entry.digest)))
 
 
 def digest_of(result: JsonObject) -> Digest:

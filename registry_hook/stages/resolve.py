@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from converter.classify import Kind, classify
+from converter.classify import Kind, classify, is_foreign_layer
 from converter.oci import Descriptor, ImageIndex, ImageManifest, Manifest, media_types
 from registry_hook.errors import JobFailed, RetryLater
 from registry_hook.jobs.model import JsonObject
@@ -39,17 +39,19 @@ def resolve_tag(services: Services, request: PublicationRequest) -> JsonObject:
         except NotFoundError as error:
             raise RetryLater(f"{request.repository}@{found.digest} was deleted meanwhile") from error
         _refuse_unreadable(manifest)
-        reason = why_not(manifest)
+        reason = why_not(manifest, include_foreign=services.options.include_foreign)
         if reason is not None:
             return {"skipped": reason, "digest": str(found.digest)}
         kind = INDEX if isinstance(manifest, ImageIndex) else IMAGE
         return {"digest": str(manifest.digest), "kind": kind}
 
 
-def why_not(manifest: Manifest) -> str | None:
+def why_not(manifest: Manifest, *, include_foreign: bool = False) -> str | None:
     """The reason why a manifest is not converted, in one line; None for an image or index that is."""
     kind = classify(manifest)
-    return None if kind in (Kind.IMAGE, Kind.INDEX) else _REASONS[kind]
+    if kind in (Kind.IMAGE, Kind.INDEX) or (kind is Kind.FOREIGN and include_foreign):
+        return None
+    return _REASONS[kind]
 
 
 def _refuse_unreadable(manifest: Manifest) -> None:
@@ -63,7 +65,7 @@ def _refuse_unreadable(manifest: Manifest) -> None:
     if manifest.config.media_type not in media_types.IMAGE_CONFIG_TYPES or classify(manifest) is Kind.NYDUS:
         return
     for number, layer in enumerate(manifest.layers, 1):
-        if layer.media_type not in media_types.LAYER_TYPES:
+        if layer.media_type not in media_types.LAYER_TYPES and not is_foreign_layer(layer):
             raise JobFailed(
                 f"layer {number} of {len(manifest.layers)} ({layer.digest}) has the type "
                 f"{layer.media_type[:100]!r}, which is not a layer that can be read",
@@ -74,6 +76,7 @@ def _refuse_unreadable(manifest: Manifest) -> None:
 _REASONS: Final = {
     Kind.NYDUS: "a Nydus image already",
     Kind.ARTIFACT: "an artifact, not an image",
+    Kind.FOREIGN: "kept as it is: an image with layers that may not be distributed (convert.include_foreign)",
     Kind.UNSUPPORTED: "an image with layers that cannot be read",
 }
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 
 from converter.chunk_manifest import SourceImage
-from converter.oci import Descriptor, Digest, ImageIndex, Manifest, Platform, fallback_tag
+from converter.oci import Descriptor, Digest, ImageIndex, Manifest, fallback_tag
+from converter.platforms import platform_of
 from registry_hook.errors import JobFailed
 from registry_hook.jobs.model import JsonObject
 from registry_hook.registry import update_fallback_index
@@ -102,14 +102,6 @@ def sign_index_of(
             services.signer,
         )
     return _attach(services, request, signed, index, listed=made["listed"] is True)
-
-
-def platform_of(config: bytes) -> Platform | None:
-    """The platform in an image config; None where it names none, as the config of an empty image may."""
-    document = json.loads(config)
-    if not document.get("os") or not document.get("architecture"):
-        return None
-    return Platform(document["os"], document["architecture"], document.get("variant") or None)
 
 
 def _attach(

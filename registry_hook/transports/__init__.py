@@ -9,6 +9,7 @@ from typing import TypeAlias
 from converter.oci import Reference
 from registry_hook.registry import RegistryClient
 from registry_hook.transports.archive import ArchiveFiles, open_archive_sink
+from registry_hook.transports.copy import copy_image
 from registry_hook.transports.directory import DirectoryFiles, DirectorySink
 from registry_hook.transports.errors import (
     InvalidLayoutError,
@@ -69,6 +70,7 @@ __all__ = [
     "NoSuchImageError",
     "TransportError",
     "UnwritableError",
+    "copy_image",
     "open_sink",
     "open_source",
 ]

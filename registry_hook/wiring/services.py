@@ -54,6 +54,7 @@ def convert_options(settings: Settings) -> ConvertOptions:
             digester=wanted.digester,
             prefetch=wanted.prefetch,
             media_types=wanted.media_types,
+            include_foreign=wanted.include_foreign,
             threads=wanted.threads,
         )
     except ValueError as error:

@@ -63,7 +63,7 @@ OTHER = "application/vnd.example.artifact.v1"
         (image(media_types.COSIGN_SIMPLE_SIGNING), Kind.ARTIFACT),
         (image("application/vnd.in-toto+json"), Kind.ARTIFACT),
         (image(media_types.SIGSTORE_BUNDLE, config=media_types.OCI_EMPTY), Kind.ARTIFACT),
-        (image(GZIP, FOREIGN), Kind.UNSUPPORTED),
+        (image(GZIP, FOREIGN), Kind.FOREIGN),
         (image(GZIP + "+encrypted"), Kind.UNSUPPORTED),
         (index(descriptor(media_types.OCI_MANIFEST, **platform())), Kind.INDEX),
         (index(descriptor(media_types.OCI_MANIFEST)), Kind.INDEX),

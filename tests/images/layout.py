@@ -6,7 +6,7 @@ import io
 import json
 import tarfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,15 @@ from typing import BinaryIO, Literal
 
 import zstandard
 
-from converter.oci import Descriptor, Digest, ImageManifest, encode_json, media_types, parse_manifest
+from converter.oci import (
+    Descriptor,
+    Digest,
+    ImageIndex,
+    ImageManifest,
+    encode_json,
+    media_types,
+    parse_manifest,
+)
 
 Compression = Literal["plain", "gzip", "stored-gzip", "zstd"]
 
@@ -68,6 +76,49 @@ class Image:
         yield f"blobs/sha256/{self.manifest.digest.hex}", self.manifest.raw
         for digest, content in self.blobs.items():
             yield f"blobs/sha256/{digest.hex}", content
+
+
+def write_index_layout(
+    directory: Path, entries: Sequence[tuple[Image, Mapping[str, object]]], tag: str = "test"
+) -> ImageIndex:
+    """Writes an OCI layout whose `tag` is an index.
+
+    Args:
+        directory: the layout; made.
+        entries: each image with the `platform` of its entry; nothing for none.
+        tag: name of the index.
+    """
+    blobs = directory / "blobs/sha256"
+    blobs.mkdir(parents=True)
+    manifests = []
+    for image, platform in entries:
+        for digest, content in (image.blobs | {image.manifest.digest: image.manifest.raw}).items():
+            (blobs / digest.hex).write_bytes(content)
+        manifests.append(image.manifest.descriptor.to_json() | ({"platform": platform} if platform else {}))
+    raw = encode_json({"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": manifests})
+    index = parse_manifest(raw)
+    assert isinstance(index, ImageIndex)
+    (blobs / index.digest.hex).write_bytes(raw)
+    (directory / "oci-layout").write_bytes(b'{"imageLayoutVersion":"1.0.0"}')
+    named = index.descriptor.to_json() | {"annotations": {"org.opencontainers.image.ref.name": tag}}
+    (directory / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [named]}))
+    return index
+
+
+def retyped(image: Image, changes: Mapping[int, Mapping[str, object]], **others: object) -> Image:
+    """The image with other fields in some descriptors of layers, and in the manifest.
+
+    Args:
+        image: stays as it is.
+        changes: new fields by the number of the layer; the lowest is 0.
+        others: new fields of the manifest.
+    """
+    document = json.loads(image.manifest.raw) | others
+    for number, fields in changes.items():
+        document["layers"][number] |= fields
+    manifest = parse_manifest(encode_json(document))
+    assert isinstance(manifest, ImageManifest)
+    return Image(manifest, image.config, image.blobs)
 
 
 def build_image(tars: Sequence[bytes], compression: Sequence[Compression] | Compression = "gzip") -> Image:

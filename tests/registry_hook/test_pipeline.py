@@ -15,7 +15,7 @@ from registry_hook.errors import JobFailed
 from registry_hook.jobs.model import JobRequest, JsonObject
 from registry_hook.requests import IMAGE, ConversionRequest, PublicationRequest
 from signer.verify import VerificationPolicy, verify_image
-from tests.images.layout import build_image
+from tests.images.layout import Image, build_image, retyped
 from tests.registry_hook.fake_jobs import FakeRun
 from tests.registry_hook.world import REPOSITORY, World, small_image
 
@@ -277,6 +277,43 @@ def test_an_index_becomes_an_index_of_its_converted_images(
     assert len(conversions(world)) == 3
     listed = world.index(f"sha256-{source.hex}").manifests
     assert [child.digest for child in listed] == [made.digest]
+
+
+def foreign_image() -> Image:
+    """An image whose only layer may not be distributed."""
+    layer = {"mediaType": media_types.FOREIGN_LAYER_TYPES[-1], "urls": ["https://elsewhere.example/layer"]}
+    return retyped(small_image("foreign"), {0: layer})
+
+
+def test_an_image_that_may_not_be_distributed_is_kept_with_a_note(world: World) -> None:
+    result = world.event("v1", world.push("v1", foreign_image()))
+    assert str(result["skipped"]).startswith(
+        "kept as it is: an image with layers that may not be distributed"
+    )
+    assert world.tag("v1-nydus") is None
+
+
+def test_an_index_keeps_what_may_not_be_distributed_and_verifies(
+    world: World, index_entries: list[dict[str, object]]
+) -> None:
+    foreign = foreign_image()
+    world.push(None, foreign)
+    index_entries.insert(
+        1, entry(foreign.manifest.descriptor, "amd64", platform={"os": "windows", "architecture": "amd64"})
+    )
+    source = world.push_index("multi", index_entries)
+    world.event("multi", source)
+    children = world.index("multi-nydus").manifests
+    assert [str(child.platform) for child in children] == ["linux/amd64", "windows/amd64", "linux/arm64/v8"]
+    assert children[1].digest == foreign.manifest.digest
+    assert verified_source(world, "multi-nydus") == source
+
+
+def test_what_may_not_be_distributed_is_converted_when_the_settings_say_so(world: World) -> None:
+    world.services = replace(world.services, options=replace(world.services.options, include_foreign=True))
+    source = world.push("v1", foreign_image())
+    assert world.event("v1", source)["published"] == "v1-nydus"
+    assert verified_source(world, "v1-nydus") == source
 
 
 def test_a_converted_index_is_not_converted(world: World, index_entries: list[dict[str, object]]) -> None:

@@ -117,7 +117,8 @@ class _Conversion:
         config = self.source.read_blob(image.config)
         return convert_image(
             image, config, self.source.open_blob, Path(work), self.options, self.progress,
-            subject=image.descriptor,
+            # A manifest that nobody else has is nothing to refer to.
+            subject=image.descriptor if self.source.has_manifests else None,
         )  # fmt: skip
 
     def _put_blobs(self, image: ConvertedImage) -> None:

@@ -105,14 +105,15 @@ def convert(
 ) -> None:
     """Convert the image SRC to the Nydus image DST.
 
-    Both are oci:DIR:TAG, oci-archive:FILE:TAG or docker://HOST/REPOSITORY:TAG, as skopeo spells them. An oci:
+    Both are oci:DIR:TAG, oci-archive:FILE:TAG or docker://HOST/REPOSITORY:TAG, as skopeo spells them; SRC may
+    also be docker-daemon:NAME:TAG, an image of a local engine (DOCKER_HOST says which). An oci:
     destination keeps its other images; an oci-archive: destination is replaced as a whole. The result is not
     signed; the service does that.
     """
     with (
         _errors_in_one_line(clients),
         _full_work_directory(work_dir),
-        open_source(source, clients) as image,
+        open_source(source, clients, work_dir) as image,
         open_sink(destination, clients) as sink,
         progress_bar(Console(stderr=True)) as progress,
     ):

@@ -1,17 +1,20 @@
-"""Images in OCI layouts, OCI archives and registries, named as skopeo names them."""
+"""Images in OCI layouts, OCI archives, registries and container engines, named as skopeo names them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TypeAlias
 
 from converter.oci import Reference
 from registry_hook.registry import RegistryClient
-from registry_hook.transports.archive import ArchiveFiles, open_archive_sink
+from registry_hook.transports.archive import open_archive_sink
 from registry_hook.transports.copy import copy_image
 from registry_hook.transports.directory import DirectoryFiles, DirectorySink
+from registry_hook.transports.engine import open_engine_image
 from registry_hook.transports.errors import (
+    EngineError,
     InvalidLayoutError,
     InvalidLocationError,
     NoSuchImageError,
@@ -19,19 +22,24 @@ from registry_hook.transports.errors import (
     UnwritableError,
 )
 from registry_hook.transports.layout import LayoutSource
-from registry_hook.transports.location import parse_location
+from registry_hook.transports.location import EngineLocation, parse_location
+from registry_hook.transports.members import TarMembers
 from registry_hook.transports.protocols import ImageSink, ImageSource
 from registry_hook.transports.remote import RegistrySink, RegistrySource
 
 ClientFor: TypeAlias = Callable[[str], RegistryClient]
 
 
-def open_source(location: str, client_for: ClientFor) -> AbstractContextManager[ImageSource]:
+def open_source(
+    location: str, client_for: ClientFor, work_dir: Path | None = None
+) -> AbstractContextManager[ImageSource]:
     """Opens an image for reading.
 
     Args:
-        location: `oci:DIR[:NAME]`, `oci-archive:FILE[:NAME]` or `docker://HOST/REPOSITORY[:TAG|@DIGEST]`.
+        location: `oci:DIR[:NAME]`, `oci-archive:FILE[:NAME]`, `docker://HOST/REPOSITORY[:TAG|@DIGEST]` or
+            `docker-daemon:NAME[:TAG]`.
         client_for: gives the client for a registry host; it stays open.
+        work_dir: where to keep what a container engine exports; None takes the system's temporary directory.
 
     Raises:
         TransportError: see the tree of `registry_hook.transports.errors`.
@@ -39,7 +47,9 @@ def open_source(location: str, client_for: ClientFor) -> AbstractContextManager[
     place = parse_location(location)
     if isinstance(place, Reference):
         return nullcontext(RegistrySource(client_for(place.host), place))
-    files = ArchiveFiles(place.path) if place.is_archive else DirectoryFiles(place.path)
+    if isinstance(place, EngineLocation):
+        return open_engine_image(place.name, work_dir)
+    files = TarMembers(place.path) if place.is_archive else DirectoryFiles(place.path)
     return nullcontext(LayoutSource(files, place.name))
 
 
@@ -47,7 +57,7 @@ def open_sink(location: str, client_for: ClientFor) -> AbstractContextManager[Im
     """Opens a place for writing an image; leaving the context without an error makes it durable.
 
     Args:
-        location: as for `open_source`, without a digest.
+        location: as for `open_source`, without a digest, and not in a container engine.
         client_for: gives the client for a registry host; it stays open.
 
     Raises:
@@ -56,6 +66,10 @@ def open_sink(location: str, client_for: ClientFor) -> AbstractContextManager[Im
     place = parse_location(location)
     if isinstance(place, Reference):
         return nullcontext(RegistrySink(client_for(place.host), place))
+    if isinstance(place, EngineLocation):
+        raise InvalidLocationError(
+            f"{location!r}: container engines cannot hold Nydus images; name a registry, oci: or oci-archive:"
+        )
     if place.is_archive:
         return open_archive_sink(place.path, place.name)
     return nullcontext(DirectorySink(place.path, place.name))
@@ -63,6 +77,7 @@ def open_sink(location: str, client_for: ClientFor) -> AbstractContextManager[Im
 
 __all__ = [
     "ClientFor",
+    "EngineError",
     "ImageSink",
     "ImageSource",
     "InvalidLayoutError",

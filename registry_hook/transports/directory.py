@@ -11,6 +11,7 @@ from typing import BinaryIO, Final
 
 from converter.oci import Descriptor, Digest
 from registry_hook.registry.verified import open_verified_local
+from registry_hook.transports.blob_files import blob_name
 from registry_hook.transports.errors import InvalidLayoutError
 from registry_hook.transports.files import atomic_file, locked_directory, sync_directory, writing
 from registry_hook.transports.layout import (
@@ -18,14 +19,13 @@ from registry_hook.transports.layout import (
     LAYOUT_BYTES,
     LAYOUT_FILE,
     add_image,
-    blob_name,
 )
 
 _COPY_BYTES: Final = 1024 * 1024
 
 
 class DirectoryFiles:
-    """The files of a layout in a directory; implements LayoutFiles.
+    """The files of a layout in a directory; implements Files.
 
     Args:
         path: the directory.
@@ -43,7 +43,7 @@ class DirectoryFiles:
         self.where = str(path)
 
     def open(self, name: str) -> tuple[BinaryIO, int]:
-        """See LayoutFiles."""
+        """See Files."""
         # Without O_NONBLOCK, a named pipe would block us before we can see that it is none of our business.
         descriptor = os.open(self._path / name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         status = os.fstat(descriptor)

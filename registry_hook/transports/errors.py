@@ -3,9 +3,10 @@
 ::
 
     TransportError
-    ├── InvalidLocationError   not `oci:DIR[:NAME]`, `oci-archive:FILE[:NAME]` or `docker://REF`
+    ├── InvalidLocationError   none of the forms of `location.py`
     ├── InvalidLayoutError     the directory or archive is not an OCI layout we can use
-    ├── NoSuchImageError       the layout holds no image of that name, or several and none was named
+    ├── NoSuchImageError       the place holds no image of that name, or several and none was named
+    ├── EngineError            the container engine cannot be reached, or failed
     └── UnwritableError        the destination cannot be written
 
 Wrong content raises the `ContentError`s of `registry_hook.registry.errors`, whatever it is read from;
@@ -26,7 +27,11 @@ class InvalidLayoutError(TransportError):
 
 
 class NoSuchImageError(TransportError):
-    """A layout does not hold the image asked for."""
+    """A layout or container engine does not hold the image asked for."""
+
+
+class EngineError(TransportError):
+    """A container engine cannot be reached, or did not export an image; the message has its own words."""
 
 
 class UnwritableError(TransportError):

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
-from functools import partial
-from typing import Any, BinaryIO, Final, Protocol
+from typing import Any, Final
 
 from converter.oci import (
     Descriptor,
@@ -18,44 +15,16 @@ from converter.oci import (
     parse_manifest,
 )
 from converter.oci.manifest import MAX_MANIFEST_BYTES
-from registry_hook.registry.errors import SizeMismatchError
-from registry_hook.registry.verified import ONCE, open_verified
+from registry_hook.transports.blob_files import BlobFiles, Files, blob_name
 from registry_hook.transports.errors import InvalidLayoutError, NoSuchImageError
 
 LAYOUT_FILE: Final = "oci-layout"
 LAYOUT_BYTES: Final = b'{"imageLayoutVersion":"1.0.0"}'
 INDEX_FILE: Final = "index.json"
 REF_NAME: Final = "org.opencontainers.image.ref.name"
-MAX_CONFIG_BYTES: Final = 4 * 1024 * 1024
-_READ_BYTES: Final = 256 * 1024
 
 
-class LayoutFiles(Protocol):
-    """The files of a layout."""
-
-    where: str
-
-    def open(self, name: str) -> tuple[BinaryIO, int]:
-        """Opens a file of the layout.
-
-        Args:
-            name: path within the layout, with `/`.
-
-        Returns:
-            A stream from its start, to be closed by the caller, and its length in bytes.
-
-        Raises:
-            FileNotFoundError: there is no such regular file.
-        """
-        ...
-
-
-def blob_name(digest: Digest) -> str:
-    """The path of a blob within a layout."""
-    return f"blobs/sha256/{digest.hex}"
-
-
-class LayoutSource:
+class LayoutSource(BlobFiles):
     """An image in a layout; implements ImageSource.
 
     Args:
@@ -67,8 +36,10 @@ class LayoutSource:
         NoSuchImageError: it does not hold the image, or several and none is named.
     """
 
-    def __init__(self, files: LayoutFiles, name: str | None) -> None:
-        self._files = files
+    has_manifests: Final = True
+
+    def __init__(self, files: Files, name: str | None) -> None:
+        super().__init__(files)
         _check_version(self._read_small(LAYOUT_FILE), files.where)
         self._image = find_image(self._read_small(INDEX_FILE), name, files.where)
 
@@ -79,55 +50,6 @@ class LayoutSource:
         stream, size = self._open_file(blob_name(digest))
         stream.close()
         return parse_manifest(self._read(replace(self._image, digest=digest, size=size), MAX_MANIFEST_BYTES))
-
-    def open_blob(self, descriptor: Descriptor) -> AbstractContextManager[BinaryIO]:
-        """See ImageSource."""
-        return closing(
-            open_verified(self._what(descriptor), descriptor, partial(self._open_at, descriptor), ONCE)
-        )
-
-    def open_seekable(self, descriptor: Descriptor) -> AbstractContextManager[BinaryIO]:
-        """See ImageSource."""
-        stream, size = self._open_file(blob_name(descriptor.digest))
-        if size != descriptor.size:
-            stream.close()
-            raise SizeMismatchError(self._what(descriptor), descriptor.size, size)
-        return closing(stream)
-
-    def read_blob(self, descriptor: Descriptor) -> bytes:
-        """See ImageSource."""
-        return self._read(descriptor, MAX_CONFIG_BYTES)
-
-    def _read(self, descriptor: Descriptor, limit_bytes: int) -> bytes:
-        if descriptor.size > limit_bytes:
-            raise SizeMismatchError(f"{self._files.where}: {descriptor.digest}", limit_bytes, descriptor.size)
-        with self.open_blob(descriptor) as stream:
-            return stream.read()
-
-    @contextmanager
-    def _open_at(self, descriptor: Descriptor, start: int) -> Iterator[Iterator[bytes]]:
-        stream, size = self._open_file(blob_name(descriptor.digest))
-        with stream:
-            if size != descriptor.size:
-                raise SizeMismatchError(self._what(descriptor), descriptor.size, size)
-            stream.seek(start)
-            yield iter(partial(stream.read, _READ_BYTES), b"")
-
-    def _what(self, descriptor: Descriptor) -> str:
-        return f"{self._files.where}: blob {descriptor.digest}"
-
-    def _read_small(self, name: str) -> bytes:
-        stream, size = self._open_file(name)
-        with stream:
-            if size > MAX_MANIFEST_BYTES:
-                raise InvalidLayoutError(f"{self._files.where}: {name} has {size} bytes, which is too long")
-            return stream.read(size)
-
-    def _open_file(self, name: str) -> tuple[BinaryIO, int]:
-        try:
-            return self._files.open(name)
-        except FileNotFoundError as error:
-            raise InvalidLayoutError(f"{self._files.where} has no file {name}") from error
 
 
 def find_image(index: bytes, name: str | None, where: str) -> Descriptor:

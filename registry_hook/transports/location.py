@@ -13,7 +13,12 @@ from registry_hook.transports.errors import InvalidLocationError
 # OCI image spec 1.1, annotations.md: the grammar of `org.opencontainers.image.ref.name`.
 _COMPONENT: Final = r"[A-Za-z0-9]+(?:(?:--|[-._:@+])[A-Za-z0-9]+)*"
 _NAME: Final = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
-_FORMS: Final = "oci:DIR[:NAME], oci-archive:FILE[:NAME] or docker://HOST/REPOSITORY[:TAG|@DIGEST]"
+# Shorter than a registry's: the host may be left out. What it may look like is for the engine to say.
+_ENGINE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}")
+_FORMS: Final = (
+    "oci:DIR[:NAME], oci-archive:FILE[:NAME], docker://HOST/REPOSITORY[:TAG|@DIGEST] or "
+    "docker-daemon:NAME[:TAG]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +37,46 @@ class LayoutLocation:
     is_archive: bool
 
 
-Location: TypeAlias = LayoutLocation | Reference
+@dataclass(frozen=True, slots=True)
+class EngineLocation:
+    """An image in a container engine.
+
+    Args:
+        name: a name with a tag or digest, as the engine knows it, or an image id, `sha256:` and 64 digits.
+    """
+
+    name: str
+
+
+Location: TypeAlias = LayoutLocation | EngineLocation | Reference
 
 
 def parse_location(text: str) -> Location:
     """Reads an image name.
 
     Returns:
-        The place in a layout, or a reference that has either a tag (`latest` if none is given) or a digest.
+        The place in a layout or a container engine, or a reference that has either a tag (`latest` if none is
+        given) or a digest.
 
     Raises:
-        InvalidLocationError: the text has none of the three forms.
+        InvalidLocationError: the text has none of the four forms.
     """
     transport, colon, rest = text.partition(":")
     if colon and transport in ("oci", "oci-archive"):
         return _layout(text, rest, is_archive=transport == "oci-archive")
     if transport == "docker" and rest.startswith("//"):
         return _reference(text, rest.removeprefix("//"))
+    if colon and transport == "docker-daemon":
+        return _engine(text, rest)
     raise InvalidLocationError(f"{text!r} is not an image name: expected {_FORMS}")
+
+
+def _engine(text: str, name: str) -> EngineLocation:
+    if not _ENGINE_NAME.fullmatch(name):
+        raise InvalidLocationError(f"{text!r} lacks the name of an image: expected {_FORMS}")
+    if "@" in name or re.fullmatch(r"sha256:[0-9a-f]{64}", name) or ":" in name.rpartition("/")[2]:
+        return EngineLocation(name)
+    return EngineLocation(f"{name}:latest")  # an engine would take no tag for all tags
 
 
 def _layout(text: str, rest: str, *, is_archive: bool) -> LayoutLocation:

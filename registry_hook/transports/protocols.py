@@ -10,7 +10,17 @@ from converter.oci import Descriptor, Digest, Manifest
 
 
 class ImageSource(Protocol):
-    """One image, or an index of images, to read."""
+    """One image, or an index of images, to read.
+
+    Attributes:
+        has_manifests: whether manifests come from the source itself, so that others can refer to them; False
+            if they are made of what the source has instead.
+    """
+
+    @property
+    def has_manifests(self) -> bool:
+        """See above."""
+        ...
 
     def manifest(self, digest: Digest | None = None) -> Manifest:
         """Reads a manifest.

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from converter.oci import Descriptor, Digest, Manifest, Reference
 from registry_hook.registry import RegistryClient, SizeMismatchError
+from registry_hook.transports.blob_files import MAX_CONFIG_BYTES
 from registry_hook.transports.errors import InvalidLocationError
-from registry_hook.transports.layout import MAX_CONFIG_BYTES
 
 
 class RegistrySource:
     """An image in a registry; implements ImageSource. A tag is resolved once, when it is first needed."""
+
+    has_manifests: Final = True
 
     def __init__(self, client: RegistryClient, reference: Reference) -> None:
         self._client = client

@@ -4,7 +4,7 @@ import pytest
 
 from converter.oci import Digest, Reference
 from registry_hook.transports import InvalidLocationError
-from registry_hook.transports.location import LayoutLocation, Location, parse_location
+from registry_hook.transports.location import EngineLocation, LayoutLocation, Location, parse_location
 
 DIGEST = Digest.of(b"x")
 
@@ -22,6 +22,11 @@ DIGEST = Digest.of(b"x")
         ("docker://r.test:5000/a", Reference("r.test:5000", "a", "latest")),
         ("docker://localhost/a", Reference("localhost", "a", "latest")),
         (f"docker://r.test/a@{DIGEST}", Reference("r.test", "a", None, DIGEST)),
+        ("docker-daemon:app", EngineLocation("app:latest")),
+        ("docker-daemon:localhost:5000/app", EngineLocation("localhost:5000/app:latest")),
+        ("docker-daemon:r.test/team/app:v1", EngineLocation("r.test/team/app:v1")),
+        (f"docker-daemon:app@{DIGEST}", EngineLocation(f"app@{DIGEST}")),
+        (f"docker-daemon:{DIGEST}", EngineLocation(str(DIGEST))),
     ],
 )
 def test_names_are_read_as_skopeo_reads_them(text: str, expected: Location) -> None:
@@ -47,6 +52,10 @@ def test_names_are_read_as_skopeo_reads_them(text: str, expected: Location) -> N
         "docker://r.test/a@sha256:short",
         f"docker://r.test/a:v1@{DIGEST}",
         "docker-archive:x.tar",
+        "docker-daemon:",
+        "docker-daemon:../x",
+        "docker-daemon:a b",
+        "docker-daemon:" + "a" * 600,
         "dir:x",
         "r.test/a:v1",
         "OCI:dir",

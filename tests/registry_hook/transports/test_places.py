@@ -22,7 +22,8 @@ from registry_hook.transports import (
     open_sink,
     open_source,
 )
-from registry_hook.transports.layout import LAYOUT_BYTES, blob_name
+from registry_hook.transports.blob_files import blob_name
+from registry_hook.transports.layout import LAYOUT_BYTES
 from tests.registry_hook.registry.fake import FakeRegistry, client_of
 from tests.registry_hook.transports.images import (
     check,

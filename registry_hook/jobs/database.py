@@ -7,6 +7,7 @@ fsync a commit. The file must lie on a local disk: SQLite's locks do not hold on
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from pathlib import Path
@@ -47,8 +48,7 @@ def open_engine(url: str, *, pool_size: int = 5) -> sa.Engine:
     """
     if is_sqlite(url):
         make_private(sqlite_path(url).parent)
-        # SQLite makes a file that all may read, and gives those that it puts beside it the same mode.
-        os.close(os.open(sqlite_path(url), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        _make_private_file(sqlite_path(url))
         engine = sa.create_engine(url, poolclass=QueuePool, pool_size=1, max_overflow=0, pool_timeout=60)
         event.listen(engine, "connect", _prepare_sqlite)
         return engine
@@ -77,6 +77,16 @@ def prepare(url: str) -> None:
     except (OSError, sa.exc.SQLAlchemyError, dbos_error.DBOSException) as error:
         reason = " ".join(str(error).split())
         raise UnavailableError(f"the job database cannot be used: {reason}") from error
+
+
+def _make_private_file(path: Path) -> None:
+    """Makes an empty database that only its owner may read, if there is none.
+
+    SQLite would make one with the rights of the umask; the files beside it get those of the database. One
+    that is there is not even opened: closing it would free the locks that SQLite has on it in this process.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -382,3 +382,25 @@ def test_stopping_waits_for_a_job_that_works_and_says_so(url: str, jobs: DbosJob
         assert running.drain(10) == 0
         assert ended(jobs, "s").state is JobState.DONE
     assert "waiting up to 10 s for 1 job" in [entry["event"] for entry in entries]
+
+
+# SQLite's lock of a reader, which tells another process that the write-ahead log is in use.
+TAKE_READ_LOCK = (
+    "import fcntl, sys\n"
+    "with open(sys.argv[1], 'r+b') as file:\n"
+    "    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 510, 0x40000002)\n"
+)
+
+
+def test_opening_the_database_again_leaves_the_locks_of_this_process(tmp_path: Path) -> None:
+    # POSIX locks belong to the process, and go when it closes any descriptor of the file.
+    url = f"sqlite:///{tmp_path}/jobs.sqlite"
+    prepare(url)
+    with open_engine(url).connect() as held:
+        held.exec_driver_sql("SELECT count(*) FROM sqlite_master")
+        open_engine(url).dispose()
+        other = subprocess.run(
+            [sys.executable, "-c", TAKE_READ_LOCK, str(tmp_path / "jobs.sqlite")],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert "BlockingIOError" in other.stderr

@@ -147,13 +147,21 @@ def _job(status: WorkflowStatus) -> Job:
         state=_STATES[status.status],
         arguments=arguments,
         result=status.output,
-        error=" ".join(str(error).split()) if error is not None else None,
+        error=" ".join(str(error).split()) if error is not None else _given_up(status),
         bad_input=getattr(error, "code", None) == BAD_INPUT,
         created_s=(status.created_at or 0) / 1000,
         started_s=_seconds(status.dequeued_at),
         ended_s=_seconds(status.completed_at),
         attempts=status.recovery_attempts or 0,
     )
+
+
+def _given_up(status: WorkflowStatus) -> str | None:
+    """What DBOS keeps no error of; the start that it refused is counted, too."""
+    if _STATES[status.status] is not JobState.ABANDONED:
+        return None
+    starts = (status.recovery_attempts or 1) - 1
+    return f"given up: it was started {starts} times, and each time its worker ended before it did"
 
 
 def _step(step: StepInfo) -> Step:

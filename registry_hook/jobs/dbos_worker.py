@@ -31,6 +31,8 @@ from registry_hook.jobs.model import JobKind, JobRequest, JsonObject
 _FIRST_DELAY_S: Final = 2.0
 _LONGEST_DELAY_S: Final = 60.0
 _RESULT_POLL_S: Final = 0.5
+# What ends its worker so often would do it for ever, and take the jobs that run beside it along each time.
+_MAX_RECOVERIES: Final = 20
 _log = structlog.get_logger(__name__)
 
 
@@ -79,7 +81,7 @@ class DbosWorker:
         }
         self._dbos = DBOS(config=config)
         for kind in self._kinds:
-            DBOS.workflow(name=kind.name)(self._body(kind))
+            DBOS.workflow(name=kind.name, max_recovery_attempts=_MAX_RECOVERIES)(self._body(kind))
         DBOS.listen_queues([kind.name for kind in self._kinds])
         DBOS.launch()
         for kind in self._kinds:
@@ -176,6 +178,11 @@ class _DbosRun:
                 result = handle.get_result(polling_interval_sec=_RESULT_POLL_S)
         except PortableWorkflowError as error:
             raise JobFailed(error.message, bad_input=error.code == BAD_INPUT) from error
+        except dbos_error.DBOSAwaitedWorkflowMaxRecoveryAttemptsExceeded as error:
+            # Not the image's fault as far as we know, so that the next sweep has it run anew.
+            raise JobFailed(
+                f"job {request.job_id} was given up: its worker ended before it did too often"
+            ) from error
         except dbos_error.DBOSException as error:
             raise JobFailed(f"job {request.job_id} has no result: {error}") from error
         return _object(result)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from threading import Semaphore
 
 import pytest
 
+from converter.oci import Digest
 from registry_hook.errors import RetryLater
-from registry_hook.jobs.model import JobQuery, JobRequest, Run
+from registry_hook.jobs.model import JobQuery, JobRequest, JobState, Run
 from registry_hook.requests import IMAGE, PUBLICATION, ConversionRequest, PublicationRequest, SweepRequest
 from registry_hook.sweep import sweep
 from registry_hook.sweep_timer import SweepTimer
@@ -104,6 +106,21 @@ def test_an_image_that_was_found_to_be_broken_is_not_tried_every_hour(world: Wor
     assert swept(world) == []
     world.jobs.fail(job.job_id, "the registry was down for too long", bad_input=False)
     assert swept(world) == [(REPOSITORY, "v1")]
+
+
+def test_what_was_given_up_is_asked_for_again_and_converted_by_a_new_run(world: World) -> None:
+    world.push("v1", small_image())
+    swept(world)
+    (asked,) = world.jobs.jobs
+    source = Digest.parse(str(world.tag("v1")))
+    conversion = ConversionRequest(IMAGE, REPOSITORY, source, world.services.settings)
+    world.jobs.enqueue(conversion.job(1))
+    for job_id in (asked, conversion.job(1).job_id):
+        world.jobs.jobs[job_id] = replace(world.jobs.jobs[job_id], state=JobState.ABANDONED)
+    assert swept(world) == [(REPOSITORY, "v1")]
+    run_all(world)
+    assert conversion.job(2).job_id in world.ran
+    assert world.tag("v1-nydus")
 
 
 def test_one_unreadable_tag_does_not_hide_the_others(world: World) -> None:

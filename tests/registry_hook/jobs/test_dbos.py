@@ -22,6 +22,7 @@ from registry_hook.jobs.database import open_engine, prepare
 from registry_hook.jobs.dbos_client import DbosJobs
 from registry_hook.jobs.dbos_worker import DbosWorker, WorkerOptions
 from registry_hook.jobs.model import Job, JobKind, JobQuery, JobRequest, JobState, JsonObject, Run, Workflow
+from registry_hook.stages.find import last_run
 
 PROGRAM = Path(__file__).parent / "worker_program.py"
 
@@ -382,6 +383,58 @@ def test_stopping_waits_for_a_job_that_works_and_says_so(url: str, jobs: DbosJob
         assert running.drain(10) == 0
         assert ended(jobs, "s").state is JobState.DONE
     assert "waiting up to 10 s for 1 job" in [entry["event"] for entry in entries]
+
+
+def left_running(directory: Path, job_id: str, starts: int) -> None:
+    """Makes a queued job look like one whose worker died with it, `starts` times."""
+    with sqlite3.connect(directory / "jobs.sqlite") as plain:
+        changed = plain.execute(
+            "UPDATE workflow_status SET status = 'PENDING', executor_id = 'here', recovery_attempts = ?"
+            " WHERE workflow_uuid = ?",
+            (starts, job_id),
+        )
+    assert changed.rowcount == 1
+
+
+def test_a_job_that_ends_its_worker_each_time_is_given_up_and_can_be_run_anew(
+    url: str, jobs: DbosJobs, tmp_path: Path
+) -> None:
+    ran: list[str] = []
+    seen: list[tuple[str, bool]] = []
+
+    def deadly(run: Run, _arguments: JsonObject) -> JsonObject:
+        ran.append(run.job_id)
+        return {"ok": True}
+
+    def waiting(run: Run, _arguments: JsonObject) -> JsonObject:
+        try:
+            return run.wait_for(numbered(1))
+        except JobFailed as error:
+            seen.append((str(error), error.bad_input))
+            raise
+
+    def numbered(number: int) -> JobRequest:
+        return JobRequest("deadly", f"deadly-{number}", {})
+
+    jobs.enqueue(numbered(1))
+    jobs.enqueue(JobRequest("deadly", "once-more", {}))
+    left_running(tmp_path, "deadly-1", 21)
+    left_running(tmp_path, "once-more", 20)
+    jobs.enqueue(JobRequest("waiting", "w", {}))
+    with worker(url, deadly=deadly, waiting=waiting):
+        given_up = ended(jobs, "deadly-1")
+        assert ended(jobs, "once-more").state is JobState.DONE
+        # Asking for the same run again neither fails nor runs it; the next number is a new run.
+        jobs.enqueue(numbered(1))
+        assert last_run(jobs, numbered)[0] == 1
+        jobs.enqueue(numbered(2))
+        assert ended(jobs, "deadly-2").state is JobState.DONE
+        assert ended(jobs, "w").state is JobState.FAILED
+    assert given_up.state is JobState.ABANDONED
+    assert given_up.error == "given up: it was started 21 times, and each time its worker ended before it did"
+    assert not given_up.bad_input
+    assert ran == ["once-more", "deadly-2"]
+    assert seen == [("job deadly-1 was given up: its worker ended before it did too often", False)]
 
 
 # SQLite's lock of a reader, which tells another process that the write-ahead log is in use.

@@ -34,11 +34,11 @@ def source_image(services: Services, request: ConversionRequest) -> ImageManifes
         JobFailed: it is not an image that can be converted.
         RetryLater: the registry is unavailable.
     """
-    with translated():
+    with translated(reads_source=True):
         manifest = services.registry.manifest(request.repository, str(request.source))
     if not isinstance(manifest, ImageManifest):
         raise JobFailed(f"{request.source} is not an image that can be converted", bad_input=True)
-    with translated():
+    with translated(reads_source=True):
         check_convertible(manifest, include_foreign=services.options.include_foreign)
     return manifest
 
@@ -77,7 +77,7 @@ def source_index(services: Services, request: ConversionRequest) -> ImageIndex:
         JobFailed: it is not an index of images.
         RetryLater: the registry is unavailable.
     """
-    with translated():
+    with translated(reads_source=True):
         manifest = services.registry.manifest(request.repository, str(request.source))
     if not isinstance(manifest, ImageIndex):
         raise JobFailed(f"{request.source} is not an index", bad_input=True)
@@ -108,7 +108,7 @@ def child_requests(source: ConversionRequest, begun: JsonObject) -> list[Convers
 
 
 def _kind_of(services: Services, repository: str, entry: Descriptor) -> Kind:
-    with translated():
+    with translated(reads_source=True):
         return classify(services.registry.manifest(repository, str(entry.digest)))
 
 

@@ -42,7 +42,7 @@ def spooled(services: Services, request: ConversionRequest, directory: Path) -> 
     if kept is not None:
         return kept
     source = source_image(services, request)
-    with translated():
+    with translated(reads_source=True):
         _make_empty(directory)
         config = _read_config(services, request.repository, source.config)
         converted = convert_image(

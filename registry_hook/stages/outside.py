@@ -25,8 +25,12 @@ _DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translated(*, reads_source: bool = False) -> Iterator[None]:
     """Lets only `RetryLater`, `JobFailed` and programming errors out.
+
+    Args:
+        reads_source: whether wrong content means that the source image is at fault. Anywhere else it is ours,
+            such as a converted blob that arrived damaged, and a sweep has to try again.
 
     Raises:
         RetryLater: the registry, the store or the disk may work later.
@@ -38,7 +42,7 @@ def translated() -> Iterator[None]:
         # A spooled file that is gone is made again by the next try.
         raise RetryLater(str(error)) from error
     except (ConvertError, ContentError, OciError) as error:
-        raise JobFailed(str(error), bad_input=True) from error
+        raise JobFailed(str(error), bad_input=reads_source) from error
     except (RegistryError, SeedingError, SignerError) as error:
         raise JobFailed(str(error)) from error
     except OSError as error:

@@ -30,7 +30,7 @@ def resolve_tag(services: Services, request: PublicationRequest) -> JsonObject:
     """
     if is_artifact_tag(request.tag):
         return {"skipped": "an artifact's tag"}
-    with translated():
+    with translated(reads_source=True):
         found = _settled(services, request)
         if found is None:
             return {"skipped": f"the tag is gone since {GONE_S:.0f} s"}

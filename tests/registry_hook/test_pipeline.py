@@ -14,6 +14,9 @@ from registry_hook import pipeline, sweep
 from registry_hook.errors import JobFailed
 from registry_hook.jobs.model import JobRequest, JsonObject
 from registry_hook.requests import IMAGE, ConversionRequest, PublicationRequest
+from registry_hook.services import Services
+from registry_hook.stages import upload
+from registry_hook.stages.convert import spooled
 from signer.verify import VerificationPolicy, verify_image
 from tests.images.layout import Image, build_image, retyped
 from tests.registry_hook.fake_jobs import FakeRun
@@ -457,3 +460,25 @@ def test_jobs_of_an_older_version_have_the_priority_of_a_push() -> None:
         PublicationRequest.from_json(PublicationRequest("a", "b", None, 1.0, 7).job("x").arguments).priority
         == 7
     )
+
+
+@pytest.mark.parametrize("wrong", ["the spooled blob", "the blob in the registry"])
+def test_a_converted_blob_that_is_damaged_is_not_the_images_fault(
+    world: World, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    store_blobs = upload.store_blobs
+
+    def damage(services: Services, request: ConversionRequest, directory: Path) -> JsonObject:
+        stored = store_blobs(services, request, directory)
+        blob = spooled(services, request, directory).blobs[0]
+        if wrong == "the spooled blob":
+            blob.path.write_bytes(blob.path.read_bytes()[:-1])
+        else:
+            world.registry.blobs[REPOSITORY, str(blob.descriptor.digest)] = b"x"
+        return stored
+
+    monkeypatch.setattr(upload, "store_blobs", damage)
+    with pytest.raises(JobFailed, match=r"expected .* bytes, received") as caught:
+        world.event("v1", world.push("v1", small_image()))
+    assert not caught.value.bad_input
+    assert world.tag("v1-nydus") is None

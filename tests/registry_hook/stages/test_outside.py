@@ -15,19 +15,26 @@ from signer.errors import SignerError
 DIGEST = Digest.of(b"")
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        InvalidLayerError("the tar ends early"),
-        InvalidManifestError("not JSON"),
-        errors.DigestMismatchError("a layer", DIGEST, None),
-        errors.SizeMismatchError("a layer", 1, 2),
-    ],
-)
+WRONG_CONTENT = [
+    InvalidLayerError("the tar ends early"),
+    InvalidManifestError("not JSON"),
+    errors.DigestMismatchError("a layer", DIGEST, None),
+    errors.SizeMismatchError("a layer", 1, 2),
+]
+
+
+@pytest.mark.parametrize("error", WRONG_CONTENT)
 def test_the_images_own_faults(error: Exception) -> None:
-    with pytest.raises(JobFailed, match=str(error)[:20]) as caught, translated():
+    with pytest.raises(JobFailed, match=str(error)[:20]) as caught, translated(reads_source=True):
         raise error
     assert caught.value.bad_input
+
+
+@pytest.mark.parametrize("error", WRONG_CONTENT)
+def test_wrong_content_that_is_not_the_images(error: Exception) -> None:
+    with pytest.raises(JobFailed, match=str(error)[:20]) as caught, translated():
+        raise error
+    assert not caught.value.bad_input
 
 
 @pytest.mark.parametrize(
@@ -40,8 +47,9 @@ def test_the_images_own_faults(error: Exception) -> None:
         SignerError("no key"),
     ],
 )
-def test_faults_of_the_surroundings(error: Exception) -> None:
-    with pytest.raises(JobFailed, match=str(error)) as caught, translated():
+@pytest.mark.parametrize("reads_source", [False, True])
+def test_faults_of_the_surroundings(error: Exception, reads_source: bool) -> None:
+    with pytest.raises(JobFailed, match=str(error)) as caught, translated(reads_source=reads_source):
         raise error
     assert not caught.value.bad_input
 

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from converter.blob.chunk_table import CHUNK_INFO_SIZE, ChunkTable
 from converter.blob.layout import CHUNK_INFO_HEADER_SIZE, DIGEST_SIZE, ChunkInfoHeader
+from converter.bootstrap_reader import read_bootstrap_layer
+from converter.classify import Kind, classify
 from converter.dictionary import DEFAULT_MAX_BLOBS, MAX_IMAGES, BorrowedBlob, ChunkDictionary, LentBlob
-from converter.errors import BlobError, DictionaryError
+from converter.errors import BlobError, BootstrapError, DictionaryError
 from converter.image_form import DIGESTER
-from converter.oci import Digest, ImageManifest, media_types
+from converter.oci import Descriptor, Digest, ImageManifest, media_types
 from converter.options import ConvertOptions
 from converter.rafs.blobs import BlobInfo
 from converter.rafs.contents import Bootstrap
 from converter.rafs.layout import BlobFeature, Compressor, Digester, round_up
+from converter.rafs.reader import read_bootstrap
 from converter.rafs.records import BlobRecord
+
+OpenBlob = Callable[[Descriptor], AbstractContextManager[BinaryIO]]
 
 # Chunks that the blobs of a dictionary may have, used or not: memory for each is taken before it is read.
 MAX_CHUNKS: Final = 1 << 22
@@ -50,6 +56,30 @@ class DictionaryImage:
     bootstrap: Bootstrap
     cache_files: Mapping[bytes, bytes] = field(default_factory=dict)
     source: ImageManifest | None = None
+
+
+def open_dictionary_image(
+    manifest: ImageManifest, open_blob: OpenBlob, source: ImageManifest | None = None
+) -> DictionaryImage:
+    """Reads what a dictionary needs of an image: its bootstrap layer.
+
+    Args:
+        manifest: of the image.
+        open_blob: opens its blobs. Reading them raises if they do not have the digest.
+        source: as for `DictionaryImage`.
+
+    Raises:
+        DictionaryError: it is not a Nydus image, or its bootstrap is none that can be read.
+        Exception: whatever `open_blob` and its streams raise.
+    """
+    if classify(manifest) is not Kind.NYDUS or not manifest.layers:
+        raise DictionaryError(f"{manifest.digest} cannot be a chunk dictionary: it is no Nydus image")
+    try:
+        with open_blob(manifest.layers[-1]) as stream:
+            layer = read_bootstrap_layer(stream)
+        return DictionaryImage(manifest, read_bootstrap(layer.bootstrap), layer.others, source)
+    except BootstrapError as error:
+        raise DictionaryError(f"{manifest.digest} cannot be a chunk dictionary: {error}") from error
 
 
 def read_dictionary(

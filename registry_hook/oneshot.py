@@ -16,6 +16,7 @@ from converter.options import ConvertOptions
 from converter.platforms import matches, platform_of, require_all
 from converter.progress import Progress
 from registry_hook.converted_index import converted_index
+from registry_hook.dictionaries import NamedDictionaries
 from registry_hook.transports import ImageSink, ImageSource, copy_image
 
 
@@ -39,6 +40,7 @@ def convert_one(
     progress: Progress,
     work_dir: Path | None,
     platforms: Sequence[Platform] = (),
+    dictionaries: NamedDictionaries | None = None,
 ) -> Outcome:
     """Converts an image, or the images of an index.
 
@@ -50,13 +52,15 @@ def convert_one(
         work_dir: where to keep the result meanwhile; None takes the system's temporary directory.
         platforms: which images of an index; none means all. For a single platform the result is its image,
             else an index.
+        dictionaries: images to borrow chunks from. Their blobs are copied where the destination lacks them.
 
     Raises:
         UnsupportedImageError: there is no image that can be converted, or none for a platform.
+        DictionaryError: an image cannot be a dictionary for this conversion.
         ConvertError: an image is damaged or does not fit into RAFS.
     """
     with ExitStack() as directories:
-        conversion = _Conversion(source, sink, options, progress, work_dir, directories)
+        conversion = _Conversion(source, sink, options, progress, work_dir, directories, dictionaries)
         manifest = source.manifest()
         if isinstance(manifest, ImageManifest):
             if platforms:
@@ -80,6 +84,7 @@ class _Conversion:
     progress: Progress
     work_dir: Path | None
     directories: ExitStack
+    dictionaries: NamedDictionaries | None
 
     def image(self, manifest: ImageManifest) -> Outcome:
         """Converts an image and publishes it."""
@@ -115,15 +120,20 @@ class _Conversion:
     def _convert(self, image: ImageManifest) -> ConvertedImage:
         work = self.directories.enter_context(TemporaryDirectory(prefix="dragonhook-", dir=self.work_dir))
         config = self.source.read_blob(image.config)
+        named = self.dictionaries
         return convert_image(
             image, config, self.source.open_blob, Path(work), self.options, self.progress,
             # A manifest that nobody else has is nothing to refer to.
             subject=image.descriptor if self.source.has_manifests else None,
+            dictionary=named.open(platform_of(config), self.options) if named else None,
         )  # fmt: skip
 
     def _put_blobs(self, image: ConvertedImage) -> None:
         for blob in image.blobs:
             self.sink.put_blob(blob.descriptor, blob.path)
+        if self.dictionaries is not None:
+            for borrowed in image.borrowed:
+                self.dictionaries.copy(borrowed, self.sink, self.work_dir)
         self.sink.put_blob(image.bootstrap.descriptor, image.bootstrap.path)
         self.sink.put_blob(image.manifest.config, image.config)
 

@@ -40,6 +40,10 @@ def form_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="Of manifest, config and bootstrap layer.",
     )  # fmt: skip
     @click.option(
+        "--share-layers", is_flag=True,
+        help="Let layers refer to chunks of the layers below them; their blobs are complete only together.",
+    )  # fmt: skip
+    @click.option(
         "--include-foreign", is_flag=True,
         help="Convert layers that may not be distributed, too: the result holds their content.",
     )  # fmt: skip
@@ -73,5 +77,6 @@ def form_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _PASSED_ON = (
-    "level", "chunk_size", "digester", "kernel_mountable", "media_types", "include_foreign", "threads",
+    "level", "chunk_size", "digester", "kernel_mountable", "media_types", "share_layers", "include_foreign",
+    "threads",
 )  # fmt: skip

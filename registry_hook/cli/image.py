@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Final
@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from converter.chunk_manifest import ChunkManifestError
+from converter.dictionary import DEFAULT_MAX_BLOBS
 from converter.errors import ConvertError
 from converter.oci import InvalidReferenceError, OciError, Platform, Reference
 from converter.options import ConvertOptions
@@ -20,6 +21,7 @@ from registry_hook.cli.clients import Clients, client_options
 from registry_hook.cli.forms import form_options
 from registry_hook.cli.parameters import PlatformType
 from registry_hook.cli.progress import progress_bar
+from registry_hook.dictionaries import NamedDictionaries
 from registry_hook.oneshot import convert_one
 from registry_hook.registry import NotFoundError, RegistryError
 from registry_hook.transports import InvalidLocationError, TransportError, open_sink, open_source
@@ -93,6 +95,15 @@ def _full_work_directory(work_dir: Path | None) -> Iterator[None]:
     "--platform", "platforms", type=PlatformType(), multiple=True, metavar="OS/ARCH[/VARIANT]",
     help="Of an index, convert the image for this platform; may be given several times. Default: all.",
 )  # fmt: skip
+@click.option(
+    "--chunk-dict", "dictionaries", multiple=True, metavar="REF",
+    help="Nydus image whose chunks are referred to instead of stored again; may be given several times, and "
+    "is spelled like SRC. What it says is believed: verify it first.",
+)  # fmt: skip
+@click.option(
+    "--max-borrowed", type=click.IntRange(0, 127), default=DEFAULT_MAX_BLOBS, show_default=True,
+    help="Blobs of --chunk-dict images that the result may refer to, beside those of layers it has as well.",
+)  # fmt: skip
 @click.option("--work-dir", type=_DIRECTORY, help="For the result meanwhile; default: $TMPDIR, else /tmp.")
 @client_options
 def convert(
@@ -100,6 +111,8 @@ def convert(
     destination: str,
     options: ConvertOptions,
     platforms: tuple[Platform, ...],
+    dictionaries: tuple[str, ...],
+    max_borrowed: int,
     work_dir: Path | None,
     clients: Clients,
 ) -> None:
@@ -115,9 +128,12 @@ def convert(
         _full_work_directory(work_dir),
         open_source(source, clients, work_dir) as image,
         open_sink(destination, clients) as sink,
+        ExitStack() as opened,
         progress_bar(Console(stderr=True)) as progress,
     ):
-        outcome = convert_one(image, sink, options, progress, work_dir, platforms)
+        lenders = [opened.enter_context(open_source(name, clients, work_dir)) for name in dictionaries]
+        named = NamedDictionaries(lenders, max_borrowed)
+        outcome = convert_one(image, sink, options, progress, work_dir, platforms, named)
     for note in outcome.kept:
         click.echo(f"kept: {note}", err=True)
     click.echo(str(outcome.descriptor.digest))

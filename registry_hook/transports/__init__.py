@@ -10,7 +10,7 @@ from typing import TypeAlias
 from converter.oci import Reference
 from registry_hook.registry import RegistryClient
 from registry_hook.transports.archive import open_archive_sink
-from registry_hook.transports.copy import copy_image
+from registry_hook.transports.copy import copy_blob, copy_image
 from registry_hook.transports.directory import DirectoryFiles, DirectorySink
 from registry_hook.transports.engine import open_engine_image
 from registry_hook.transports.errors import (
@@ -85,6 +85,7 @@ __all__ = [
     "NoSuchImageError",
     "TransportError",
     "UnwritableError",
+    "copy_blob",
     "copy_image",
     "open_sink",
     "open_source",

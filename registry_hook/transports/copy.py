@@ -32,11 +32,21 @@ def copy_image(
         Exception: whatever `source` and `sink` raise.
     """
     for blob in (image.config, *image.layers):
-        if is_foreign_layer(blob) or sink.has_blob(blob):
-            continue
-        with TemporaryDirectory(prefix="dragonhook-", dir=work_dir) as directory:
-            path = Path(directory) / blob.digest.hex
-            with source.open_blob(blob) as stream, path.open("wb") as file:
-                shutil.copyfileobj(stream, file, _COPY_BYTES)
-            sink.put_blob(blob, path)
+        if not is_foreign_layer(blob):
+            copy_blob(source, sink, blob, work_dir)
     return sink.put_manifest(image.raw, image.media_type)
+
+
+def copy_blob(source: ImageSource, sink: ImageSink, blob: Descriptor, work_dir: Path | None) -> None:
+    """Copies a blob, unless it is there.
+
+    Raises:
+        Exception: whatever `source` and `sink` raise.
+    """
+    if sink.has_blob(blob):
+        return
+    with TemporaryDirectory(prefix="dragonhook-", dir=work_dir) as directory:
+        path = Path(directory) / blob.digest.hex
+        with source.open_blob(blob) as stream, path.open("wb") as file:
+            shutil.copyfileobj(stream, file, _COPY_BYTES)
+        sink.put_blob(blob, path)

@@ -24,6 +24,7 @@ from registry_hook.wiring.gateway import gateway_settings
 from registry_hook.wiring.registry import registry_client
 from registry_hook.wiring.secrets import signing_key, webhook_token
 from signer.keys import SigningKey
+from tests.converter.sharing_images import image_of, noise
 from tests.images.layout import build_image
 from tests.registry_hook.simulated_registry import SimulatedRegistry
 from tests.registry_hook.world import small_image
@@ -350,3 +351,43 @@ def test_the_gateway_serves_our_store_and_the_registrys_storage(tmp_path: Path) 
         1234, "filesystem:/srv/registry", True,
     )  # fmt: skip
     assert gateway.store == f"filesystem:{tmp_path}/state/store"
+
+
+def test_convert_with_a_chunk_dictionary(tmp_path: Path) -> None:
+    """What is borrowed is copied to a place that lacks it; without the source, only chunks are compared."""
+    shared = {"a": noise(1, 100_000), "b": noise(2, 3 << 20)}
+    first, second = image_of(shared), image_of({**shared, "c": b"new"})
+    first.write_layout(tmp_path / "in1", "v1")
+    second.write_layout(tmp_path / "in2", "v2")
+    assert run("convert", f"oci:{tmp_path}/in1:v1", f"oci:{tmp_path}/old:v1").exit_code == 0
+    old = layout_manifest(tmp_path / "old")
+    result = run(
+        "convert", f"oci:{tmp_path}/in2:v2", f"oci:{tmp_path}/new:v2",
+        "--chunk-dict", f"oci:{tmp_path}/old:v1",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    new = layout_manifest(tmp_path / "new")
+    assert isinstance(old, ImageManifest)
+    assert isinstance(new, ImageManifest)
+    assert [layer.digest for layer in new.layers[1:-1]] == [old.layers[0].digest]
+    assert new.layers[0].size < 10_000
+    for layer in new.layers:
+        assert (tmp_path / "new/blobs/sha256" / layer.digest.hex).stat().st_size == layer.size
+    plain = run(
+        "convert", f"oci:{tmp_path}/in2:v2", f"oci:{tmp_path}/bound:v2", "--max-borrowed", "0",
+        "--chunk-dict", f"oci:{tmp_path}/old:v1",
+    )  # fmt: skip
+    assert plain.exit_code == 0, plain.output
+    alone = layout_manifest(tmp_path / "bound")
+    assert isinstance(alone, ImageManifest)
+    assert len(alone.layers) == 2
+
+
+def test_convert_names_what_cannot_be_a_dictionary(tmp_path: Path) -> None:
+    image = small_image()
+    image.write_layout(tmp_path / "in", "v1")
+    result = run(
+        "convert", f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out:v1", "--chunk-dict", f"oci:{tmp_path}/in:v1"
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert f"{image.manifest.digest} cannot be a chunk dictionary: it is no Nydus image" in result.output

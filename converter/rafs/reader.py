@@ -1,4 +1,4 @@
-"""Reads bootstraps back, trusting nothing (§3, §5.2 to §5.5).
+"""Reads bootstraps back, trusting nothing (§3, §5.2 to §5.5, §9).
 
 What is accepted is what `bootstrap` writes, and what the reference builder writes for the same kinds of
 image: no batch, encrypted or tarfs images. Every offset is checked before it is used, and what is allocated
@@ -11,20 +11,27 @@ from typing import Final
 
 from converter.errors import BootstrapError
 from converter.rafs.chunk_table_reader import read_chunk_table
-from converter.rafs.contents import Bootstrap
+from converter.rafs.contents import Bootstrap, RafsVersion
 from converter.rafs.head_reader import Head, read_head
 from converter.rafs.inode_area import InodeArea
 from converter.rafs.layout import BLOCK_SIZE, MIN_BOOTSTRAP_SIZE, SuperFlag
 from converter.rafs.prefetch_reader import name_inodes
 from converter.rafs.tree_reader import read_tree
+from converter.rafs5.layout import MAGIC_AND_VERSION
+from converter.rafs5.reader import read_bootstrap_v5
 from converter.tree import FileTree
 
 _PREFETCH_ENTRY_SIZE: Final = 4
 _PREFETCH_ALIGNMENT: Final = 8
 
 
+def rafs_version(data: bytes | bytearray | memoryview) -> RafsVersion:
+    """The version of RAFS that a bootstrap, or its first bytes, is to be read as."""
+    return 5 if bytes(data[: len(MAGIC_AND_VERSION)]) == MAGIC_AND_VERSION else 6
+
+
 def read_bootstrap(data: bytes | bytearray | memoryview) -> Bootstrap:
-    """Reads a whole bootstrap, of RAFS v6.
+    """Reads a whole bootstrap, of RAFS v5 or v6.
 
     Args:
         data: the file.
@@ -33,8 +40,12 @@ def read_bootstrap(data: bytes | bytearray | memoryview) -> Bootstrap:
         BootstrapError: it breaks the format, or uses a part of it that is not supported.
     """
     view = memoryview(data).cast("B")
-    if len(view) < MIN_BOOTSTRAP_SIZE or len(view) % BLOCK_SIZE:
+    if len(view) < MIN_BOOTSTRAP_SIZE:
         raise BootstrapError(f"a bootstrap cannot have {len(view)} bytes")
+    if rafs_version(view) == 5:
+        return read_bootstrap_v5(view)
+    if len(view) % BLOCK_SIZE:
+        raise BootstrapError(f"a bootstrap of RAFS v6 cannot have {len(view)} bytes")
     head = read_head(view)
     chunks = read_chunk_table(view, head.extended, head.blobs)
     area = InodeArea(view, head.metadata)
@@ -76,4 +87,4 @@ def _read_prefetch_table(
     return name_inodes(tree, (numbers[nid] for nid in used))
 
 
-__all__ = ["Bootstrap", "read_bootstrap"]
+__all__ = ["Bootstrap", "rafs_version", "read_bootstrap"]

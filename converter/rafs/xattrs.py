@@ -71,10 +71,14 @@ def xattr_icounts(sizes: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
 
 
 def decode_xattrs(data: bytes) -> Xattrs:
-    """Reads what `encode_xattrs` writes.
+    """Reads what `encode_xattrs` writes, in any order: that of nydus-image is random.
+
+    Returns:
+        Full names and values, sorted by name.
 
     Raises:
-        ValueError: an entry leaves the data, has an unknown prefix, or shared xattrs are used.
+        ValueError: an entry leaves the data, has an unknown prefix, a name comes twice, or shared xattrs are
+            used.
     """
     if not data:
         return ()
@@ -93,4 +97,6 @@ def decode_xattrs(data: bytes) -> Xattrs:
         name = known[number] + data[at : at + name_size]
         xattrs.append((name, data[at + name_size : at + name_size + value_size]))
         at += round_up(name_size + value_size, XATTR_ENTRY_SIZE)
-    return tuple(xattrs)
+    if len(dict(xattrs)) != len(xattrs):
+        raise ValueError("a name of an xattr comes twice")
+    return tuple(sorted(xattrs))

@@ -48,7 +48,7 @@ class SuperBlock:
     chunk_size: int = 0
 
     flags: int = 0  # rafs.layout.SuperFlag
-    inodes: int = 0  # a file with several names counts once
+    inodes: int = 0  # a file with several names counts once, the root not at all
 
     inode_table_offset: int = 0
     prefetch_table_offset: int = 0

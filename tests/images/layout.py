@@ -129,17 +129,27 @@ def build_image(tars: Sequence[bytes], compression: Sequence[Compression] | Comp
         compression: for all layers, or one for each.
     """
     kinds = [compression] * len(tars) if isinstance(compression, str) else list(compression)
-    layers, blobs = [], {}
-    for tar, kind in zip(tars, kinds, strict=True):
-        stored = compress(tar, kind)
-        layers.append(Descriptor(_MEDIA_TYPES[kind], Digest.of(stored), len(stored)))
-        blobs[layers[-1].digest] = stored
+    layers = [(compress(tar, kind), Digest.of(tar)) for tar, kind in zip(tars, kinds, strict=True)]
+    return stored_image(layers, [_MEDIA_TYPES[kind] for kind in kinds])
+
+
+def stored_image(layers: Sequence[tuple[bytes, Digest]], types: Sequence[str] | None = None) -> Image:
+    """Makes an image of layers as they are stored.
+
+    Args:
+        layers: the stored bytes and the diff id of each, lowest first.
+        types: their media types; gzip if not given.
+    """
+    names = types or [media_types.OCI_LAYER_GZIP] * len(layers)
+    stored = [
+        Descriptor(name, Digest.of(data), len(data)) for name, (data, _) in zip(names, layers, strict=True)
+    ]
     config = encode_json(
         {
             "architecture": "amd64",
             "os": "linux",
             "config": {"Env": ["PATH=/usr/bin:/bin"], "Cmd": ["/bin/sh"]},
-            "rootfs": {"type": "layers", "diff_ids": [str(Digest.of(tar)) for tar in tars]},
+            "rootfs": {"type": "layers", "diff_ids": [str(diff_id) for _, diff_id in layers]},
         }
     )
     config_descriptor = Descriptor(media_types.OCI_CONFIG, Digest.of(config), len(config))
@@ -148,11 +158,12 @@ def build_image(tars: Sequence[bytes], compression: Sequence[Compression] | Comp
             "schemaVersion": 2,
             "mediaType": media_types.OCI_MANIFEST,
             "config": config_descriptor.to_json(),
-            "layers": [layer.to_json() for layer in layers],
+            "layers": [layer.to_json() for layer in stored],
         }
     )
     manifest = parse_manifest(raw)
     assert isinstance(manifest, ImageManifest)
+    blobs = {Digest.of(data): data for data, _ in layers}
     return Image(manifest, config, blobs | {config_descriptor.digest: config})
 
 

@@ -12,11 +12,23 @@ from collections.abc import Iterable, Sequence
 from tests.images.layout import Compression, Image, build_image
 from tests.images.odd import links, metadata, names, whiteouts
 from tests.images.odd.case import Case
+from tests.images.odd.later import LATER
 from tests.images.odd.roots import ROOTS
 from tests.images.odd.tables import BY_UMOCI, READ_BY_US, REFUSED
 from tests.images.tar import encode_tar
 
-__all__ = ["BY_UMOCI", "CASES", "READ_BY_US", "REFUSED", "ROOTS", "Case", "case_image", "named", "odd_image"]
+__all__ = [
+    "BY_UMOCI",
+    "CASES",
+    "LATER",
+    "READ_BY_US",
+    "REFUSED",
+    "ROOTS",
+    "Case",
+    "case_image",
+    "named",
+    "odd_image",
+]
 
 CASES: tuple[Case, ...] = (
     *whiteouts.WHITEOUTS, *whiteouts.OPAQUE, *whiteouts.REPLACED,
@@ -24,6 +36,7 @@ CASES: tuple[Case, ...] = (
     *metadata.MODES, *metadata.TIMES, *metadata.XATTRS, *metadata.DEVICES, *metadata.IMPLICIT,
     *metadata.ACCIDENTS,
     *names.NAMES, *names.CONTENTS, *names.SPARSE,
+    *LATER,
 )  # fmt: skip
 
 

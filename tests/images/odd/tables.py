@@ -11,12 +11,17 @@ from tests.images.odd.names import SPARSE
 from tests.images.odd.whiteouts import LOWER
 from tests.images.tar import Entry, directory, file, symlink, whiteout
 
+_NO_TARGET = "containerd unpacks into the upper directory, which does not have the target"
+
 BY_UMOCI: dict[str, str] = {
     "whiteout-directory-before-implicit": "containerd wants to make a directory inside the whiteout",
     "whiteout-directory-then-deeper": "containerd wants to make a directory inside the whiteout",
     "whiteout-twice": "containerd makes a device of a whiteout, and cannot make it twice",
-    "hardlink-to-lower": "containerd unpacks into the upper directory, which does not have the target",
-    "hardlink-two-to-lower": "containerd unpacks into the upper directory, which does not have the target",
+    "hardlink-to-lower": _NO_TARGET,
+    "hardlink-to-lower-symlink": _NO_TARGET,
+    "hardlink-to-lower-devices": _NO_TARGET,
+    "hardlink-to-lower-three-layers": _NO_TARGET,
+    "hardlink-two-to-lower": _NO_TARGET,
 }
 
 _BOTH = "containerd and umoci refuse it"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tarfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -63,24 +63,49 @@ def write_bootstrap_layer(
     path = work_dir / "bootstrap.tar.gz"
     with path.open("wb") as file:
         out = _GzipFile(file)
-        out.write(_header("image", tarfile.DIRTYPE, 0o755, 0))
-        out.write_member(BOOTSTRAP_NAME, bootstrap)
-        for name, content in cache_files:
-            out.write_member(f"image/{name}", memoryview(content))
-        out.write(bytes(2 * tarfile.BLOCKSIZE))
+        for piece in _tar(bootstrap, cache_files):
+            out.write(piece)
         digest, size, diff_id = out.finish()
-    annotations = {
-        media_types.ANNOTATION_NYDUS_BOOTSTRAP: "true",
-        media_types.ANNOTATION_NYDUS_FS_VERSION: str(options.fs_version),
-    }
     return ConvertedBootstrap(
-        descriptor=Descriptor(_MEDIA_TYPE[options.media_types], digest, size, annotations),
+        descriptor=bootstrap_descriptor(digest, size, options),
         path=path,
         diff_id=diff_id,
         boot_path=boot_path,
         boot_digest=Digest(hashlib.sha256(bootstrap).hexdigest()),
         boot_size=len(bootstrap),
     )
+
+
+def bootstrap_descriptor(digest: Digest, size: int, options: ConvertOptions) -> Descriptor:
+    """The descriptor of a bootstrap layer, with its marks (§1.2)."""
+    annotations = {
+        media_types.ANNOTATION_NYDUS_BOOTSTRAP: "true",
+        media_types.ANNOTATION_NYDUS_FS_VERSION: str(options.fs_version),
+    }
+    return Descriptor(_MEDIA_TYPE[options.media_types], digest, size, annotations)
+
+
+def bootstrap_layer_digest(bootstrap: memoryview, cache_files: Iterable[tuple[str, bytes]]) -> Digest:
+    """The digest of the tar that `write_bootstrap_layer` makes of the same arguments."""
+    digest = hashlib.sha256()
+    for piece in _tar(bootstrap, cache_files):
+        digest.update(piece)
+    return Digest(digest.hexdigest())
+
+
+def _tar(bootstrap: memoryview, cache_files: Iterable[tuple[str, bytes]]) -> Iterator[bytes | memoryview]:
+    yield _header("image", tarfile.DIRTYPE, 0o755, 0)
+    yield from _member(BOOTSTRAP_NAME, bootstrap)
+    for name, content in cache_files:
+        yield from _member(f"image/{name}", memoryview(content))
+    yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+def _member(name: str, content: memoryview) -> Iterator[bytes | memoryview]:
+    """A read-only file of the tar."""
+    yield _header(name, tarfile.REGTYPE, 0o444, len(content))
+    yield content
+    yield bytes(-len(content) % tarfile.BLOCKSIZE)
 
 
 def _header(name: str, kind: bytes, mode: int, size: int) -> bytes:
@@ -105,12 +130,6 @@ class _GzipFile:
             piece = data[start : start + _PIECE]
             self._plain.update(piece)
             self._store(self._compressor.compress(piece))
-
-    def write_member(self, name: str, content: memoryview) -> None:
-        """Appends a read-only file to the tar."""
-        self.write(_header(name, tarfile.REGTYPE, 0o444, len(content)))
-        self.write(content)
-        self.write(bytes(-len(content) % tarfile.BLOCKSIZE))
 
     def finish(self) -> tuple[Digest, int, Digest]:
         """Ends the file; returns its digest and size, and the digest of the tar."""

@@ -12,20 +12,19 @@ from typing import Final
 import click
 from rich.console import Console
 
-from converter.chunk_manifest import ChunkManifestError
 from converter.dictionary import DEFAULT_MAX_BLOBS
-from converter.errors import ConvertError
-from converter.oci import InvalidReferenceError, OciError, Platform, Reference
+from converter.oci import InvalidReferenceError, Platform, Reference
 from converter.options import ConvertOptions
 from registry_hook.cli.clients import Clients, client_options
+from registry_hook.cli.errors import WrongCommandLine, errors_in_one_line, one_line
 from registry_hook.cli.forms import form_options
 from registry_hook.cli.parameters import PlatformType
 from registry_hook.cli.progress import progress_bar
 from registry_hook.dictionaries import NamedDictionaries
 from registry_hook.oneshot import convert_one
-from registry_hook.registry import NotFoundError, RegistryError
-from registry_hook.transports import InvalidLocationError, TransportError, open_sink, open_source
-from signer.errors import KeyFileError, SignerError, VerificationError
+from registry_hook.registry import NotFoundError
+from registry_hook.transports import open_sink, open_source
+from signer.errors import VerificationError
 from signer.keys import VerificationKey
 from signer.provenance import DEFAULT_BUILDER_ID
 from signer.report import VerificationReport
@@ -49,30 +48,16 @@ Exit status:
 """
 
 
-class _WrongCommandLine(click.ClickException):
-    exit_code = 2
-
-
 class _VerificationFailed(click.ClickException):
     exit_code = 3
 
 
 @contextmanager
-def _errors_in_one_line(clients: Clients) -> Iterator[None]:
+def _verification_failed() -> Iterator[None]:
     try:
         yield
     except VerificationError as error:
         raise _VerificationFailed(f"verification failed: {error}") from error
-    except (InvalidLocationError, KeyFileError) as error:
-        raise _WrongCommandLine(_one_line(error)) from error
-    except (
-        ConvertError, RegistryError, TransportError, OciError, SignerError, ChunkManifestError, OSError,
-    ) as error:  # fmt: skip
-        raise click.ClickException(_one_line(error) + clients.advice(error)) from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 @contextmanager
@@ -124,7 +109,7 @@ def convert(
     signed; the service does that.
     """
     with (
-        _errors_in_one_line(clients),
+        errors_in_one_line(clients),
         _full_work_directory(work_dir),
         open_source(source, clients, work_dir) as image,
         open_sink(destination, clients) as sink,
@@ -163,7 +148,7 @@ def verify(
     the rule is named.
     """
     wanted = _reference(reference)
-    with _errors_in_one_line(clients):
+    with errors_in_one_line(clients), _verification_failed():
         policy = VerificationPolicy(
             keys=tuple(VerificationKey.load(path) for path in key_files),
             repositories=frozenset({f"{wanted.host}/{wanted.repository}", *names}),
@@ -173,7 +158,7 @@ def verify(
         try:
             report = verify_image(source, wanted.repository, wanted.locator, policy, deep=deep)
         except NotFoundError as error:  # a manifest or blob that another one names
-            missing = f"verification failed: a part of the image is missing: {_one_line(error)}"
+            missing = f"verification failed: a part of the image is missing: {one_line(error)}"
             raise _VerificationFailed(missing) from error
     for line in describe(report):
         click.echo(line)
@@ -187,9 +172,9 @@ def _reference(text: str) -> Reference:
     except InvalidReferenceError as error:
         if text.startswith(("oci:", "oci-archive:")):
             problem = f"{text!r}: a layout holds no signatures; verify the image in its registry"
-            raise _WrongCommandLine(problem) from error
+            raise WrongCommandLine(problem) from error
         form = "HOST/REPOSITORY:TAG or HOST/REPOSITORY@DIGEST"
-        raise _WrongCommandLine(f"{text!r} is not {form}: {error}") from error
+        raise WrongCommandLine(f"{text!r} is not {form}: {error}") from error
     return wanted
 
 

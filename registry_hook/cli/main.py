@@ -10,7 +10,7 @@ import click
 
 _COMMANDS: Final = {
     "serve": "service", "web": "service", "worker": "service", "gateway": "service",
-    "convert": "image", "verify": "image", "backfill": "service", "version": "service",
+    "convert": "image", "verify": "image", "check": "check", "backfill": "service", "version": "service",
 }  # fmt: skip
 
 
@@ -32,7 +32,7 @@ Exit status:
   0  done
   1  it did not work; the reason is on standard error
   2  the command line or the settings are wrong
-  3  of verify: verification failed
+  3  of verify: verification failed; of check: there are differences
 """
 
 

@@ -1,0 +1,108 @@
+"""Holds bootstraps against what the encoder makes of the same files: accounts for bytes that nobody reads.
+
+A reader takes padding, reserved fields and numbers that only other readers use as they are. Since equal input
+gives equal bytes, the bytes of a bootstrap follow from what it says, and any other byte is damage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+
+import numpy as np
+
+from converter.blob import layout
+from converter.check.blob import CheckedBlob
+from converter.errors import LimitExceededError
+from converter.prefetch import find_prefetched
+from converter.rafs.bootstrap import encode_bootstrap
+from converter.rafs.layout import UNKNOWN_BLOB_ID
+from converter.rafs.nodes import column
+from converter.rafs.reader import Bootstrap
+from converter.tree_compare import DIGEST, TreeContent
+
+
+def own_blob(blob: CheckedBlob) -> CheckedBlob:
+    """A blob as the bootstrap inside it names it, which cannot know the blob's name (§2.7)."""
+    return replace(blob, info=replace(blob.info, blob_id=UNKNOWN_BLOB_ID, features=layout.FEATURES))
+
+
+def bootstrap_content(bootstrap: Bootstrap, blobs: Mapping[str, CheckedBlob]) -> TreeContent:
+    """The tree of a bootstrap, with digests of what its blobs really hold.
+
+    Args:
+        bootstrap: of a layer or an image.
+        blobs: its blobs by id; content of others counts as zeros.
+    """
+    tree = bootstrap.tree
+    digests = np.zeros(len(tree.chunk_refs), DIGEST)
+    refs, blob_of = column(tree.chunk_refs), column(tree.chunk_blob)
+    for number, record in enumerate(bootstrap.blobs):
+        blob = blobs.get(record.blob_id.decode())
+        if blob is None:
+            continue
+        uses = np.flatnonzero(blob_of == number)
+        inside = uses[refs[uses] < len(blob.content)]
+        digests[inside] = blob.content[refs[inside]]
+    return TreeContent(tree, digests)
+
+
+def compare_blob_records(bootstrap: Bootstrap, blobs: Mapping[str, CheckedBlob]) -> Iterator[str]:
+    """Compares the blob table and the chunk table of a bootstrap with the blobs."""
+    for number, record in enumerate(bootstrap.blobs):
+        blob_id = record.blob_id.decode()
+        blob = blobs.get(blob_id)
+        if blob is None:
+            yield f"the blob table names {blob_id}, which the manifest does not have or which cannot be read"
+            continue
+        expected = blob.info.record(number, bootstrap.chunk_size)
+        for field in fields(expected):
+            want, have = getattr(expected, field.name), getattr(record, field.name)
+            if want != have:
+                yield f"the blob table says of {blob_id}: {field.name} is {have!r}, should be {want!r}"
+        yield from _compare_chunks(bootstrap, number, blob)
+
+
+def _compare_chunks(bootstrap: Bootstrap, number: int, blob: CheckedBlob) -> Iterator[str]:
+    rows = bootstrap.chunks[bootstrap.chunks["blob_index"] == number]
+    info, chunks = blob.info, blob.info.chunks
+    index = rows["index"]
+    if len(index) and index.max() >= len(chunks.uncompressed_size):
+        yield f"the chunk table uses chunk {index.max()} of {info.blob_id}, which has fewer"
+        return
+    columns = {
+        name: column(getattr(chunks, name))[index]
+        for name in ("uncompressed_size", "uncompressed_offset", "compressed_size", "compressed_offset")
+    }
+    columns["digest"] = blob.digests[index]
+    for name, expected in columns.items():
+        for row in np.flatnonzero(rows[name] != expected).tolist():
+            yield f"the chunk table has another {name} for chunk {index[row]} of {info.blob_id} than the blob"
+
+
+def compare_form(
+    data: bytes, bootstrap: Bootstrap, blobs: Mapping[str, CheckedBlob], prefetch: Sequence[str]
+) -> Iterator[str]:
+    """Compares the bytes of a bootstrap with those that the encoder gives for the same content."""
+    infos = [
+        blobs[record.blob_id.decode()].info for record in bootstrap.blobs if record.blob_id.decode() in blobs
+    ]
+    if len(infos) != len(bootstrap.blobs):
+        return
+    try:
+        again = encode_bootstrap(
+            bootstrap.tree,
+            infos,
+            compressor=bootstrap.compressor,
+            digester=bootstrap.digester,
+            chunk_size=bootstrap.chunk_size,
+            prefetch=find_prefetched(bootstrap.tree, prefetch),
+        )
+    except (ValueError, LimitExceededError) as error:
+        yield f"what it says cannot be written: {error}"
+        return
+    if again != data:
+        size = min(len(again), len(data))
+        wrong = np.flatnonzero(np.frombuffer(again, np.uint8)[:size] != np.frombuffer(data, np.uint8)[:size])
+        where = int(wrong[0]) if len(wrong) else size
+        yield f"its bytes are not those that go with its content, from the offset {where} on"

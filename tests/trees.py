@@ -24,7 +24,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-_KINDS = {
+KINDS = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "directory",
     stat.S_IFLNK: "symlink",
@@ -114,7 +114,7 @@ def _walk(directory: bytes) -> Iterator[os.DirEntry[bytes]]:
 
 def _kind(entry: os.DirEntry[bytes], status: os.stat_result) -> str:
     """The type of an inode; a directory that lists it as another type is said too."""
-    kind = _KINDS[stat.S_IFMT(status.st_mode)]
+    kind = KINDS[stat.S_IFMT(status.st_mode)]
     listed = (entry.is_file(follow_symlinks=False), entry.is_dir(follow_symlinks=False), entry.is_symlink())
     if listed != (kind == "file", kind == "directory", kind == "symlink"):
         return f"{kind}, listed as another type"
@@ -122,7 +122,7 @@ def _kind(entry: os.DirEntry[bytes], status: os.stat_result) -> str:
 
 
 def _node(path: bytes, status: os.stat_result, known_digest: str | None) -> Node:
-    kind = _KINDS[stat.S_IFMT(status.st_mode)]
+    kind = KINDS[stat.S_IFMT(status.st_mode)]
     return Node(
         kind=kind,
         mode=stat.S_IMODE(status.st_mode),

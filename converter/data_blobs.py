@@ -34,6 +34,7 @@ class DataBlobs:
         self._twins = dictionary.layers if dictionary else {}
         self._pool = BlobPool()
         self._layer_blobs: dict[str, LayerBlob] = {}
+        self._own_ids: set[str] = set()  # by which the bootstrap names the blobs that were made
         self._listed: list[Descriptor] = []
         self._borrowed: dict[Digest, BorrowedBlob] = {}
         self._lent: dict[str, LentBlob] = {}
@@ -73,6 +74,7 @@ class DataBlobs:
             return [number, *range(len(self._pool.blobs))]
         if len(blob.chunks):
             number = self._pool.add(blob.info())
+            self._own_ids.add(self._pool.blobs[number].blob_id)
             if self._share_layers:
                 self._pool.offer(number, range(len(blob.chunks)))
         self._layer_blobs.setdefault(blob.digest.hex, blob)
@@ -86,7 +88,7 @@ class DataBlobs:
         Args:
             used: ids of the blobs in the image's bootstrap, in its order.
         """
-        listed = {descriptor.digest.hex for descriptor in self._listed}
+        listed = self._own_ids.union(descriptor.digest.hex for descriptor in self._listed)
         more = [self._borrow(self._lent[blob_id].blob) for blob_id in used if blob_id not in listed]
         return [*self._listed, *more]
 
@@ -103,9 +105,10 @@ class DataBlobs:
         for blob_id in dict.fromkeys((*(layer.digest.hex for layer in self._listed), *used)):
             made = self._layer_blobs.get(blob_id)
             if made is not None:
-                content = made.blob_meta_file() if len(made.chunks) else None
+                content = made.blob_meta_file() if made.has_cache_file else None
             else:
-                content = self._lent[blob_id].cache_file if blob_id in used else None
+                lent = self._lent.get(blob_id) if blob_id in used else None
+                content = lent.cache_file if lent else None
             if content is not None:
                 yield f"{blob_id}.blob.meta", content
 

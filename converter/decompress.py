@@ -11,6 +11,7 @@ bytes after the last one are padding; anything else there, and any input that en
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import Enum, unique
 from typing import BinaryIO, Final, Protocol, cast
 
 import zstandard
@@ -37,6 +38,15 @@ class Readable(Protocol):
         """At most `size` bytes; none only at the end."""
 
 
+@unique
+class Compression(Enum):
+    """How a layer is stored."""
+
+    NONE = "none"
+    GZIP = "gzip"
+    ZSTD = "zstd"
+
+
 def decompress(stream: Readable) -> Iterator[bytes]:
     """Gives the uncompressed bytes of a layer.
 
@@ -49,27 +59,57 @@ def decompress(stream: Readable) -> Iterator[bytes]:
     Raises:
         InvalidLayerError: damaged or truncated input, garbage after its end, or another compression.
     """
-    source = _Input(stream)
-    start = source.peek(6)
-    for magic, name in _REFUSED.items():
-        if start.startswith(magic):
-            raise InvalidLayerError(
-                f"the layer is compressed with {name}; only gzip, zstd and plain tar are read"
-            )
-    if start.startswith(_GZIP_MAGIC):
-        return _gunzip(source)
-    if start[:4] == _ZSTD_MAGIC or _is_skippable(start[:4]):
-        return _unzstd(source)
-    return source.blocks()
+    source = StoredInput(stream)
+    match source.compression():
+        case Compression.GZIP:
+            return _gunzip(source)
+        case Compression.ZSTD:
+            return _unzstd(source)
+        case Compression.NONE:
+            return source.blocks()
 
 
-class _Input:
-    """The stored bytes, with a look ahead."""
+class StoredInput:
+    """The stored bytes, with a look ahead.
+
+    Args:
+        stream: read to its end.
+    """
 
     def __init__(self, stream: Readable) -> None:
         self._stream = stream
         self._buffer = b""
         self._used = 0
+
+    def compression(self) -> Compression:
+        """How the layer is stored, told by its first bytes, which are not used up.
+
+        Raises:
+            InvalidLayerError: in a way that is not read.
+        """
+        start = self.peek(6)
+        for magic, name in _REFUSED.items():
+            if start.startswith(magic):
+                raise InvalidLayerError(
+                    f"the layer is compressed with {name}; only gzip, zstd and plain tar are read"
+                )
+        if start.startswith(_GZIP_MAGIC):
+            return Compression.GZIP
+        if start[:4] == _ZSTD_MAGIC or _is_skippable(start[:4]):
+            return Compression.ZSTD
+        return Compression.NONE
+
+    def next_gzip_member(self) -> bool:
+        """Whether another gzip member begins here; else the input is over, and padding behind it used up.
+
+        Raises:
+            InvalidLayerError: there is something else.
+        """
+        if self.at_end("gzip member"):
+            return False
+        if self.peek(2) != _GZIP_MAGIC:
+            raise InvalidLayerError("the layer has garbage after its last gzip member")
+        return True
 
     def peek(self, count: int) -> bytes:
         """The next bytes, without using them up; fewer than `count` only at the end."""
@@ -120,10 +160,8 @@ class _Input:
         return True
 
 
-def _gunzip(source: _Input) -> Iterator[bytes]:
-    while not source.at_end("gzip member"):
-        if source.peek(2) != _GZIP_MAGIC:
-            raise InvalidLayerError("the layer has garbage after its last gzip member")
+def _gunzip(source: StoredInput) -> Iterator[bytes]:
+    while source.next_gzip_member():
         member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
         while not member.eof:
             data = source.some() if member.needs_input else b""
@@ -138,7 +176,7 @@ def _gunzip(source: _Input) -> Iterator[bytes]:
         source.give_back(member.unused_data)
 
 
-def _unzstd(source: _Input) -> Iterator[bytes]:
+def _unzstd(source: StoredInput) -> Iterator[bytes]:
     # The library only asks for `read`; its annotation wants a whole file.
     frames = cast(BinaryIO, _ZstdFrames(source))
     reader = zstandard.ZstdDecompressor().stream_reader(
@@ -158,7 +196,7 @@ class _ZstdFrames:
     §3.1). Only the headers of frames and blocks are looked at.
     """
 
-    def __init__(self, source: _Input) -> None:
+    def __init__(self, source: StoredInput) -> None:
         self._source = source
         self._parts = self._walk()
 

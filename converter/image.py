@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +16,15 @@ from converter.errors import InvalidImageError, InvalidLayerError, LimitExceeded
 from converter.image_blob import ConvertedBlob
 from converter.image_documents import convert_config, convert_manifest, parse_config
 from converter.image_form import write_bootstrap
-from converter.layer import LayerStats, convert_layer
+from converter.layer import ConvertedLayer, LayerStats, convert_layer
 from converter.merge import merge_layer
 from converter.oci import Descriptor, Digest, ImageManifest
 from converter.options import ConvertOptions
 from converter.progress import NO_PROGRESS, Progress
 from converter.rafs.reader import read_bootstrap
 from converter.tree import FileTree
+from converter.zran.errors import NotReferenceableError
+from converter.zran.layer import reference_layer
 
 OpenLayer = Callable[[Descriptor], AbstractContextManager[BinaryIO]]
 
@@ -34,10 +36,12 @@ class ImageStats:
     Args:
         files: names in the merged tree.
         layers: what went into each blob, lowest layer first.
+        copied: in an OCI-reference image the layers that had to be converted all the same, and why.
     """
 
     files: int
     layers: tuple[LayerStats, ...]
+    copied: Mapping[Digest, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +94,14 @@ def convert_image(
         UnsupportedImageError: the manifest is no image of tar layers.
         InvalidImageError: manifest, config and layers contradict each other, or a layer is damaged.
         LimitExceededError: the image does not fit into RAFS.
+        ValueError: an OCI-reference image with a dictionary, whose blobs it cannot borrow.
         OSError: the work directory cannot be written to.
         Exception: whatever `open_layer`, its streams and `progress` raise.
     """
+    if options.oci_ref and dictionary is not None:
+        raise ValueError(
+            "an OCI-reference image takes no chunk dictionary: its data are in the source's layers"
+        )
     check_convertible(manifest, include_foreign=options.include_foreign)
     if Digest.of(config) != manifest.config.digest:
         raise InvalidImageError(f"the image config is not the one that {manifest.digest} names")
@@ -118,7 +127,7 @@ def convert_image(
         blobs=tuple(blobs.made),
         borrowed=blobs.borrowed(),
         bootstrap=bootstrap,
-        stats=ImageStats(work.files, tuple(work.stats)),
+        stats=ImageStats(work.files, tuple(work.stats), work.copied),
     )
 
 
@@ -142,14 +151,13 @@ class _Work:
         self.stats: list[LayerStats] = []
         self.files = 0
         self.used: list[str] = []  # ids of the blobs that the bootstrap names
+        self.copied: dict[Digest, str] = {}
 
     def add_layer(self, layer: Descriptor, diff_id: str, number: int, count: int) -> None:
         """Converts one layer and lays it over those before it."""
         stage = f"layer {number + 1}/{count}"
         try:
-            with self._open_layer(layer) as stream:
-                told = _Stage(self._progress, stage, layer.size)
-                converted = convert_layer(stream, self._work_dir, self._options, told, self._blobs.shared)
+            converted = self._convert(layer, _Stage(self._progress, stage, layer.size))
             if str(converted.diff_id) != diff_id:
                 raise InvalidLayerError(
                     f"its tar has the digest {converted.diff_id}, the config says {diff_id}"
@@ -158,6 +166,17 @@ class _Work:
         except (InvalidLayerError, LimitExceededError) as error:
             raise type(error)(f"{stage} ({layer.digest}): {error}") from error
         self.stats.append(converted.stats)
+
+    def _convert(self, layer: Descriptor, progress: Progress) -> ConvertedLayer:
+        """Converts a layer, or makes an index of it if that is wanted and possible."""
+        if self._options.oci_ref:
+            try:
+                with self._open_layer(layer) as stream:
+                    return reference_layer(stream, layer, self._work_dir, self._options, progress)
+            except NotReferenceableError as error:
+                self.copied[layer.digest] = str(error)
+        with self._open_layer(layer) as stream:
+            return convert_layer(stream, self._work_dir, self._options, progress, self._blobs.shared)
 
     def write_bootstrap(self) -> ConvertedBootstrap:
         """Writes the bootstrap of the whole image, and its layer."""

@@ -5,14 +5,33 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from converter.blob import LayerBlob
 from converter.chunk_manifest.chunk_list import ChunkListWriter, SegmentKind
 from converter.chunk_manifest.chunk_list_reader import ChunkListReader
-from converter.oci import Descriptor, media_types
+from converter.oci import Descriptor, Digest, media_types
+from converter.zran.reference import LayerReference
 
-_ANNOTATIONS: Final = {media_types.ANNOTATION_NYDUS_BLOB: "true"}
+
+@dataclass(frozen=True, slots=True)
+class ReferencedLayer:
+    """A layer of the source that holds data of a converted image, and what is to be signed of it.
+
+    Args:
+        digest: of the layer.
+        size: of the layer in bytes.
+        compressor: "gzip" or "none".
+        chunk_list_path: file of its chunk list.
+        chunk_list: descriptor of that list.
+        root_hash: RFC 6962 root over the records of the list, 32 bytes.
+    """
+
+    digest: Digest
+    size: int
+    compressor: str
+    chunk_list_path: Path
+    chunk_list: Descriptor
+    root_hash: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +45,8 @@ class ConvertedBlob:
         chunk_list: descriptor of that list.
         chunk_count: stored chunks; 0 for a layer without file content.
         root_hash: RFC 6962 root over the records of the list, 32 bytes.
-        compressor: "zstd", "lz4_block" or "none".
+        compressor: "zstd", "lz4_block" or "none"; "gzip" for the index of a gzip layer.
+        reference: the layer that the blob is an index of; None if it has its chunks itself.
     """
 
     descriptor: Descriptor
@@ -36,6 +56,7 @@ class ConvertedBlob:
     chunk_count: int
     root_hash: bytes
     compressor: str
+    reference: ReferencedLayer | None
 
 
 def write_chunk_list(blob: LayerBlob) -> ConvertedBlob:
@@ -54,11 +75,35 @@ def write_chunk_list(blob: LayerBlob) -> ConvertedBlob:
     path = blob.path.with_name(blob.path.name + ".chunklist")
     path.write_bytes(encoded)
     return ConvertedBlob(
-        descriptor=Descriptor(media_types.NYDUS_BLOB, blob.digest, blob.size, _ANNOTATIONS),
+        descriptor=Descriptor(media_types.NYDUS_BLOB, blob.digest, blob.size, _annotations(blob)),
         path=blob.path,
         chunk_list_path=path,
         chunk_list=summary.descriptor,
         chunk_count=summary.chunk_count,
         root_hash=summary.root_hash,
         compressor=blob.compressor.name.lower(),
+        reference=_write_reference(blob.reference, path.parent) if blob.reference else None,
     )
+
+
+def _write_reference(layer: LayerReference, directory: Path) -> ReferencedLayer:
+    summary = ChunkListReader(io.BytesIO(layer.chunk_list)).read_all()
+    path = directory / f"{layer.digest.hex}.chunklist"
+    path.write_bytes(layer.chunk_list)
+    return ReferencedLayer(
+        digest=layer.digest,
+        size=layer.size,
+        compressor=layer.compressor,
+        chunk_list_path=path,
+        chunk_list=summary.descriptor,
+        root_hash=summary.root_hash,
+    )
+
+
+def _annotations(blob: LayerBlob) -> dict[str, str]:
+    if blob.reference is None:
+        return {media_types.ANNOTATION_NYDUS_BLOB: "true"}
+    return {
+        media_types.ANNOTATION_NYDUS_BLOB: "true",
+        media_types.ANNOTATION_NYDUS_REF: str(blob.reference.digest),
+    }

@@ -35,7 +35,8 @@ def write_bootstrap(tree: FileTree, blobs: Sequence[BlobInfo], options: ConvertO
     return encode_bootstrap(
         tree,
         blobs,
-        compressor=COMPRESSOR[options.compressor],
+        # Of several compressors in an image the superblock names one; readers ask the blob table.
+        compressor=Compressor.GZIP if options.oci_ref else COMPRESSOR[options.compressor],
         digester=DIGESTER[options.digester],
         chunk_size=options.chunk_size,
         prefetch=find_prefetched(tree, options.prefetch),

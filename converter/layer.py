@@ -8,11 +8,9 @@ interpreter lock.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
 from converter.blob.chunk_writer import ChunkWriter
 from converter.blob.layer_blob import LayerBlob
@@ -20,17 +18,12 @@ from converter.blob.spool_file import SpoolFile
 from converter.blob.writer import BlobWriter
 from converter.blob_pool import BlobPool
 from converter.decompress import decompress
-from converter.layer_tree import LayerTree
-from converter.limits import check_chunk_refs
 from converter.oci import Digest
 from converter.options import ConvertOptions
 from converter.progress import Progress
 from converter.read_ahead import ReadAhead
-from converter.tar import ByteSource, Entry, TarReader
+from converter.tar_loader import CountingReader, TarLoader, reporting
 from converter.tree import FileTree
-
-STAGE: Final = "layer"
-_PROGRESS_INTERVAL_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +86,14 @@ def convert_layer(
         OSError: the spool directory cannot be written to.
         Exception: whatever `stream` or `progress` raise.
     """
-    counted = _CountingReader(stream)
+    counted = CountingReader(stream)
     with (
         SpoolFile(spool) as out,
         ChunkWriter(out, options, pool) as chunks,
         ReadAhead(lambda: decompress(counted)) as blocks,
     ):
-        entries = _TarLoader(chunks)
-        entries.load(_reporting(blocks, counted, progress))
+        entries = TarLoader(chunks)
+        entries.load(reporting(blocks, counted, progress))
         chunks.finish()
         blob = BlobWriter(out, chunks, options).finish(entries.tree, pool.blobs if pool else ())
         stats = LayerStats(
@@ -112,60 +105,3 @@ def convert_layer(
         )
         diff_id = blocks.digest()
     return ConvertedLayer(tree=entries.tree, blob=blob, diff_id=diff_id, stats=stats)
-
-
-class _CountingReader:
-    """Counts what is read of a stream."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self.size = 0
-
-    def read(self, size: int, /) -> bytes:
-        data = self._stream.read(size)
-        self.size += len(data)
-        return data
-
-
-class _TarLoader:
-    """Puts the entries of a tar into a tree, and their content into chunks."""
-
-    def __init__(self, chunks: ChunkWriter) -> None:
-        self._chunks = chunks
-        self._layer = LayerTree()
-        self.tree = self._layer.tree
-        self.count = 0
-        self.file_size = 0
-
-    def load(self, blocks: Iterator[bytes]) -> None:
-        """Uses up a tar."""
-        reader = TarReader(ByteSource(blocks))
-        for entry in reader:
-            self.count += 1
-            inode = self._layer.add(entry)
-            if inode is not None and entry.size:
-                self._store(inode, entry, reader)
-        self._layer.finish()
-
-    def _store(self, inode: int, entry: Entry, reader: TarReader) -> None:
-        chunks, blobs, refs = self._chunks, self.tree.chunk_blob, self.tree.chunk_refs
-        first = len(refs)
-        check_chunk_refs(first + -(-entry.size // len(chunks.zeros)))
-        for content in reader.content(chunks.zeros):
-            blob, index = chunks.add(content)
-            blobs.append(blob)
-            refs.append(index)
-        self.tree.set_chunks(inode, first, len(refs) - first)
-        self.file_size += entry.size
-
-
-def _reporting(blocks: ReadAhead, stored: _CountingReader, progress: Progress) -> Iterator[bytes]:
-    """Passes blocks on and tells how far the reading is."""
-    next_time = 0.0
-    for block in blocks:
-        now = time.monotonic()
-        if now >= next_time:
-            progress.advance(STAGE, stored.size, None)
-            next_time = now + _PROGRESS_INTERVAL_S
-        yield block
-    progress.advance(STAGE, stored.size, None)

@@ -14,6 +14,7 @@ from converter import lz4_block
 
 MIN_CHUNK_SIZE: Final = 4096
 MAX_CHUNK_SIZE: Final = 16 << 20
+MAX_REFERENCE_CHUNK_SIZE: Final = 4 << 20  # a client inflates 16 MiB at once, to get at one chunk
 PREFETCH_ALL: Final = ("/",)
 # Raised whenever the same input gives other bytes than before, so that old results are not taken for current.
 ENCODER_VERSION: Final = 1
@@ -36,7 +37,9 @@ class ConvertOptions:
             is passed over. Bytes that are not UTF-8 are written as `os.fsdecode` writes them.
         media_types: of the manifest, the config and the bootstrap layer. Data blobs have an OCI-style type of
             their own in both.
-        oci_ref: leaves the data in the layers of the source, and only adds an index to them.
+        oci_ref: leaves the data in the layers of the source, and only adds an index to them. Needs
+            `digester="sha256"` and `fs_version=6`. A layer that clients cannot read from the middle is
+            converted as the other options say.
         share_layers: lets a layer refer to chunks of the layers below it instead of storing them again. Its
             blob is then complete only together with theirs.
         include_foreign: also converts layers that may not be distributed, which puts their content into the
@@ -65,10 +68,7 @@ class ConvertOptions:
         _check_choice("fs_version", self.fs_version, (5, 6))
         _check_choice("digester", self.digester, ("blake3", "sha256"))
         _check_choice("media_types", self.media_types, ("oci", "docker"))
-        for name, value in (
-            ("fs_version", 5),
-            ("oci_ref", True),
-        ):
+        for name, value in (("fs_version", 5),):
             if getattr(self, name) == value:
                 raise ValueError(f"{name} {value} must wait for a later version")
         for path in self.prefetch:
@@ -86,8 +86,20 @@ class ConvertOptions:
             raise ValueError(
                 "share_layers is for RAFS 6 with data blobs, so it excludes oci_ref and fs_version 5"
             )
+        if self.oci_ref:
+            self._check_reference()
         if self.threads < 0:
             raise ValueError(f"threads must not be negative, not {self.threads}")
+
+    def _check_reference(self) -> None:
+        if self.digester != "sha256":
+            raise ValueError("an OCI-reference image needs digester sha256, as the reference builder has it")
+        if self.fs_version != 6 or self.kernel_mountable:
+            raise ValueError("an OCI-reference image has RAFS version 6, and is not kernel-mountable")
+        if self.chunk_size > MAX_REFERENCE_CHUNK_SIZE:
+            raise ValueError(
+                f"the chunks of an OCI-reference image have at most {MAX_REFERENCE_CHUNK_SIZE} bytes"
+            )
 
     def fingerprint(self) -> str:
         """Short text of everything but the source that decides the output bytes: part of a job's key.

@@ -15,6 +15,7 @@ from converter.chunk_manifest.chunk_list import Segment, SegmentKind
 from converter.oci import Digest
 from converter.rafs.blobs import BlobInfo
 from converter.rafs.layout import BlobFeature, Compressor, Digester
+from converter.zran.reference import LayerReference
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class LayerBlob:
         ci_compressed_size: of the table as stored.
         ci_uncompressed_size: 16 for each chunk.
         tail: segments of the chunk list behind the chunks, up to the end of the file.
+        reference: the layer of the source that has the chunks; None if this blob has them itself.
     """
 
     path: Path
@@ -52,12 +54,15 @@ class LayerBlob:
     ci_compressed_size: int
     ci_uncompressed_size: int
     tail: tuple[Segment, ...]
+    reference: LayerReference | None = None
 
     def chunk_segment_lengths(self) -> npt.NDArray[np.uint64]:
         """Length of each chunk's segment of the chunk list: the stored chunk and the padding behind it.
 
         Their hashes are `chunks.stored_sha256`; `tail` follows them.
         """
+        if self.reference is not None:
+            return np.zeros(0, np.uint64)
         starts = np.array(self.chunks.compressed_offset, np.uint64)
         end = self.size - sum(segment.length for segment in self.tail)
         return np.diff(starts, append=np.uint64(end))
@@ -71,8 +76,9 @@ class LayerBlob:
 
     def info(self) -> BlobInfo:
         """What the bootstrap of an image says about the blob: it has no inlined metadata there (§4.4)."""
+        reference = self.reference
         return BlobInfo(
-            blob_id=self.digest.hex,
+            blob_id=(reference or self).digest.hex,
             compressor=self.compressor,
             features=self.features & ~BlobFeature.INLINED_FS_META,
             compressed_size=self.compressed_size,
@@ -83,6 +89,8 @@ class LayerBlob:
             ci_uncompressed_size=self.ci_uncompressed_size,
             chunks=self.chunks,
             digester=self.digester,
+            meta_digest=bytes.fromhex(self.digest.hex) if reference else bytes(32),
+            meta_size=self.size if reference else 0,
         )
 
     def chunk_info_header(self) -> ChunkInfoHeader:
@@ -95,6 +103,14 @@ class LayerBlob:
             compressed_size=self.ci_compressed_size,
             uncompressed_size=self.ci_uncompressed_size,
         )
+
+    @property
+    def has_cache_file(self) -> bool:
+        """Whether a bootstrap layer should bring `blob_meta_file` along.
+
+        Not for an index: a client gets it with one request as well, and it would be in the image twice.
+        """
+        return len(self.chunks) > 0 and self.reference is None
 
     def blob_meta_file(self) -> bytes:
         """The file `<blob id>.blob.meta` of nydusd's cache, which a bootstrap layer can bring along (§1.5).

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from converter.blob import layout
-from converter.blob.chunk_writer import ChunkWriter
+from converter.blob.chunk_table import ChunkTable
 from converter.blob.layer_blob import LayerBlob
 from converter.blob.layout import ChunkInfoHeader
 from converter.blob.reader import BlobReader
@@ -28,16 +28,28 @@ _READ_BACK: Final = (
 )
 
 
+class Chunks(Protocol):
+    """What is known of the chunks of a blob."""
+
+    @property
+    def table(self) -> ChunkTable:
+        """The chunks."""
+
+    @property
+    def uncompressed_size(self) -> int:
+        """Bytes of their uncompressed address space."""
+
+
 class BlobWriter:
     """Writes everything of a layer blob but its chunks, which are there already.
 
     Args:
         out: the blob with its chunks and nothing else.
-        chunks: wrote them, and is finished.
+        chunks: those chunks; whoever wrote them is finished.
         options: those of the conversion.
     """
 
-    def __init__(self, out: SpoolFile, chunks: ChunkWriter, options: ConvertOptions) -> None:
+    def __init__(self, out: SpoolFile, chunks: Chunks, options: ConvertOptions) -> None:
         self._out = out
         self._chunks = chunks
         self._options = options
@@ -59,7 +71,8 @@ class BlobWriter:
         bootstrap = write_bootstrap(tree, [info, *others], self._options)
         self._sections.bootstrap(bootstrap, self._options.level)
         self._sections.contents()
-        self._check()
+        with self._out.open() as file:
+            check_chunks(self._chunks.table, BlobReader(file))
         path, digest = self._out.commit()
         return LayerBlob(
             path=path,
@@ -77,15 +90,6 @@ class BlobWriter:
             ci_uncompressed_size=info.ci_uncompressed_size,
             tail=tuple(self._sections.segments),
         )
-
-    def _check(self) -> None:
-        """Reads back what readers need to find chunks by, and compares it with what was meant."""
-        table = self._chunks.table
-        with self._out.open() as file:
-            found = BlobReader(file).chunk_table()
-        for column in _READ_BACK:
-            if getattr(found, column) != getattr(table, column):
-                raise BlobError(f"{column} of the chunk table came out wrong")
 
     def _write_chunk_sections(self) -> ChunkInfoHeader:
         """Writes what a blob with chunks has between them and the bootstrap."""
@@ -113,3 +117,19 @@ class BlobWriter:
             chunks=self._chunks.table,
             digester=DIGESTER[self._options.digester],
         )
+
+
+def check_chunks(table: ChunkTable, blob: BlobReader) -> None:
+    """Compares what readers find chunks by with what was meant.
+
+    Args:
+        table: what was meant.
+        blob: what was written.
+
+    Raises:
+        BlobError: they differ.
+    """
+    found, _ = blob.chunk_info()
+    for name in _READ_BACK:
+        if getattr(found, name) != getattr(table, name):
+            raise BlobError(f"{name} of the chunk table came out wrong")

@@ -42,6 +42,7 @@ FOREIGN_LAYER_TYPES: Final = (
 
 NYDUS_BLOB: Final = "application/vnd.oci.image.layer.nydus.blob.v1"
 ANNOTATION_NYDUS_BLOB: Final = "containerd.io/snapshot/nydus-blob"
+ANNOTATION_NYDUS_REF: Final = "containerd.io/snapshot/nydus-ref"  # digest of the layer that has the data
 ANNOTATION_NYDUS_BOOTSTRAP: Final = "containerd.io/snapshot/nydus-bootstrap"
 ANNOTATION_NYDUS_FS_VERSION: Final = "containerd.io/snapshot/nydus-fs-version"
 ANNOTATION_SOURCE_DIGEST: Final = "containerd.io/snapshot/nydus-source-digest"

@@ -65,6 +65,9 @@ class BlobInfo:
     # of which readers find it by themselves.
     toc_size: int = 0
     toc_digest: bytes = bytes(32)
+    # Of the blob with the index, where `blob_id` and `compressed_size` mean a layer of the source (§8.1).
+    meta_digest: bytes = bytes(32)
+    meta_size: int = 0
 
     @property
     def blocks(self) -> int:
@@ -89,6 +92,8 @@ class BlobInfo:
             ci_compressed_size=self.ci_compressed_size,
             ci_uncompressed_size=self.ci_uncompressed_size,
             toc_digest=self.toc_digest,
+            meta_digest=self.meta_digest,
+            meta_size=self.meta_size,
         )
 
 

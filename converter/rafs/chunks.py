@@ -17,6 +17,7 @@ from converter.rafs.layout import (
     CHUNK_FORMAT_INDEXES,
     CHUNK_INDEX,
     MAX_CHUNK_INDEX,
+    BlobFeature,
 )
 from converter.rafs.listing import Int64s
 from converter.rafs.nodes import Nodes, column
@@ -155,7 +156,9 @@ class ChunkTable:
             compressed, uncompressed = column(table.compressed_size), column(table.uncompressed_size)
             records["digest"][rows] = np.frombuffer(table.digests, "V32")[index]
             records["blob_index"][rows] = number
-            records["flags"][rows] = np.where(compressed < uncompressed, CHUNK_COMPRESSED, 0)[index]
+            # In a gzip file a chunk is compressed even where that makes it larger.
+            shrunk = (compressed < uncompressed) | bool(blob.features & BlobFeature.ZRAN)
+            records["flags"][rows] = np.where(shrunk, CHUNK_COMPRESSED, 0)[index]
             records["compressed_size"][rows] = compressed[index]
             records["uncompressed_size"][rows] = uncompressed[index]
             records["compressed_offset"][rows] = column(table.compressed_offset)[index]

@@ -118,6 +118,15 @@ class TarReader:
         if extensions:
             raise InvalidLayerError("the tar ends early: an extended header has no entry behind it")
 
+    def content_offset(self) -> int | None:
+        """Where the data of the current entry, a file, begin in the tar; to be asked before `content`.
+
+        Returns:
+            An offset in bytes, from which the whole content follows; None if the file is sparse, so that it
+            does not lie there as it is.
+        """
+        return None if self._extents is not None else self._source.position
+
     def content(self, zeros: bytes) -> Iterator[bytes]:
         """Gives the data of the current entry, a file, in pieces; to be used up before the next entry.
 

@@ -18,6 +18,12 @@ class ByteSource:
         self._blocks = blocks
         self._block = b""
         self._used = 0
+        self._passed = 0  # bytes of the blocks before
+
+    @property
+    def position(self) -> int:
+        """Bytes that are used up."""
+        return self._passed + self._used
 
     def take(self, count: int) -> bytes:
         """Uses up `count` bytes.
@@ -84,6 +90,7 @@ class ByteSource:
         return b"".join(pieces)
 
     def _advance(self) -> bool:
+        self._passed += len(self._block)
         self._used = 0
         self._block = next(self._blocks, b"")
         return bool(self._block)

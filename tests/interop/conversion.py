@@ -19,7 +19,8 @@ class Conversion:
     Args:
         image: what the converter gave.
         bootstrap: the bootstrap file.
-        blobs: directory with the layer blobs, named by the 64 digits of their digests.
+        blobs: directory with the layer blobs and the layers that they refer to, named by the 64 digits of
+            their digests.
     """
 
     image: ConvertedImage
@@ -50,6 +51,8 @@ def convert(image: Image, directory: Path, options: ConvertOptions) -> Conversio
         target = blobs / blob.descriptor.digest.hex
         if not target.exists():
             target.hardlink_to(blob.path)
+        if blob.reference is not None:
+            (blobs / blob.reference.digest.hex).write_bytes(image.blobs[blob.reference.digest])
     bootstrap = directory / "image.boot"
     with tarfile.open(converted.bootstrap.path) as archive:
         member = archive.extractfile("image/image.boot")

@@ -41,6 +41,21 @@ def test_nydusd_shows_what_containerd_unpacks(image: Image, truth: Tree, tmp_pat
     assert wrong_link_counts(shown) == []
 
 
+@pytest.mark.interop
+def test_nydusd_reads_the_layers_of_the_source(image: Image, truth: Tree, tmp_path: Path) -> None:
+    """An OCI-reference image: all that it adds is a small part of the layers' size."""
+    options = ConvertOptions(oci_ref=True, digester="sha256")
+    conversion = convert(image, tmp_path / "converted", options)
+    check_all(conversion, tmp_path)
+    assert_same_tree(truth, by_nydusd(conversion, tmp_path / "nydusd"))
+    made = conversion.image
+    added = [blob.descriptor.size for blob in made.blobs] + [blob.chunk_list.size for blob in made.blobs]
+    added += [blob.reference.chunk_list.size for blob in made.blobs if blob.reference]
+    added += [made.bootstrap.descriptor.size, len(made.config), made.manifest.size]
+    assert made.stats.copied == {}
+    assert sum(added) <= 0.03 * sum(layer.size for layer in image.manifest.layers)
+
+
 @pytest.mark.peers
 def test_the_kernel_shows_what_containerd_unpacks(image: Image, truth: Tree, tmp_path: Path) -> None:
     options = ConvertOptions(compressor="none", kernel_mountable=True)

@@ -1,0 +1,166 @@
+"""Makes the index of one layer, whose data stay where they are."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from converter.blob.chunk_table import ChunkTable
+from converter.blob.layer_blob import LayerBlob
+from converter.blob.layout import CHUNK_ALIGNMENT, MAX_UNCOMPRESSED_SIZE
+from converter.blob.spool_file import SpoolFile
+from converter.blob.writer import BlobWriter
+from converter.blob_pool import ChunkUse
+from converter.chunk_digest import digest_function
+from converter.decompress import Compression, StoredInput
+from converter.errors import InvalidLayerError, LimitExceededError
+from converter.image_form import DIGESTER
+from converter.layer import ConvertedLayer, LayerStats
+from converter.oci import Descriptor
+from converter.options import ConvertOptions
+from converter.progress import Progress
+from converter.rafs.layout import MAX_CHUNK_INDEX, round_up
+from converter.read_ahead import ReadAhead
+from converter.tar import TarReader
+from converter.tar_loader import CountingReader, TarLoader, reporting
+from converter.tree import FileTree
+from converter.zran.contexts import gzip_chunk_info, plain_chunk_info
+from converter.zran.errors import NotReferenceableError
+from converter.zran.gzip_index import GzipIndex
+from converter.zran.index_blob import write_index_blob
+from converter.zran.reference import LayerReference, SegmentReader
+
+
+def reference_layer(
+    stream: BinaryIO,
+    layer: Descriptor,
+    spool: Path,
+    options: ConvertOptions,
+    progress: Progress,
+) -> ConvertedLayer:
+    """Makes the index of a layer: as `converter.layer.convert_layer`, but for the blob.
+
+    Args:
+        stream: the layer as stored; read to its end by another thread, and not closed.
+        layer: what the stream has.
+        spool: directory for the blob. On any error nothing new is left in it.
+        options: how to convert. The same bytes and options give the same blob.
+        progress: told how many stored bytes are used up.
+
+    Raises:
+        NotReferenceableError: the layer has to be converted.
+        InvalidLayerError: the layer is damaged, or cannot be unpacked safely.
+        LimitExceededError: the layer does not fit into RAFS.
+        OSError: the spool directory cannot be written to, or zlib is not installed.
+        Exception: whatever `stream` or `progress` raise.
+    """
+    segments = SegmentReader(stream)
+    counted = CountingReader(segments)
+    source = StoredInput(counted)
+    compression = source.compression()
+    if compression is Compression.ZSTD:
+        raise NotReferenceableError("it is compressed with zstd, which clients cannot read from the middle")
+    index = GzipIndex(layer.size) if compression is Compression.GZIP else None
+    chunks = _Chunks(options)
+    with ReadAhead(lambda: index.blocks(source) if index else source.blocks()) as blocks:
+        entries = _ReferenceLoader(chunks)
+        entries.load(reporting(blocks, counted, progress))
+        diff_id = blocks.digest()
+    if counted.size != layer.size:
+        raise InvalidLayerError(f"the layer has {counted.size} bytes, its descriptor says {layer.size}")
+    reference = LayerReference(layer.digest, layer.size, compression.value, segments.chunk_list(layer.digest))
+    return ConvertedLayer(
+        tree=entries.tree,
+        blob=_write_blob(spool, chunks, index, reference, entries.tree, options),
+        diff_id=diff_id,
+        stats=LayerStats(
+            entries=entries.count,
+            stored_size=counted.size,
+            tar_size=blocks.size,
+            file_size=entries.file_size,
+            chunk_refs=len(entries.tree.chunk_refs),
+        ),
+    )
+
+
+class _Chunks:
+    """The chunks that a layer has, each distinct one once, and where they lie in its tar."""
+
+    def __init__(self, options: ConvertOptions) -> None:
+        self.table = ChunkTable()
+        self.uncompressed_size = 0  # of the address space so far
+        self.zeros = bytes(options.chunk_size)
+        self.offsets = array("Q")
+        self._digest = digest_function(DIGESTER[options.digester])
+        self._known: dict[bytes, ChunkUse] = {}
+        self._next_offset = 0
+
+    def begin_file(self, offset: int) -> None:
+        """Says where the content begins whose chunks come next, one behind the other."""
+        self._next_offset = offset
+
+    def add(self, chunk: bytes) -> ChunkUse:
+        """Notes a chunk, unless it is known.
+
+        Raises:
+            LimitExceededError: there are too many.
+        """
+        offset = self._next_offset
+        self._next_offset += len(chunk)
+        digest = self._digest(chunk)
+        use = self._known.get(digest)
+        if use is None:
+            use = self._known[digest] = (0, self._append(digest, len(chunk), offset))
+        return use
+
+    def _append(self, digest: bytes, size: int, offset: int) -> int:
+        table = self.table
+        index = len(table)
+        if index > MAX_CHUNK_INDEX or self.uncompressed_size > MAX_UNCOMPRESSED_SIZE - len(self.zeros):
+            raise LimitExceededError(
+                f"the layer has more than {index} distinct chunks or {self.uncompressed_size} bytes;"
+                " a RAFS blob holds no more"
+            )
+        table.digests += digest
+        table.uncompressed_size.append(size)
+        table.uncompressed_offset.append(self.uncompressed_size)
+        self.offsets.append(offset)
+        self.uncompressed_size += round_up(size, CHUNK_ALIGNMENT)
+        return index
+
+
+class _ReferenceLoader(TarLoader):
+    """Loads a tar without storing content."""
+
+    def __init__(self, chunks: _Chunks) -> None:
+        super().__init__(chunks)
+        self._located = chunks
+
+    def _uses(self, reader: TarReader) -> Iterator[ChunkUse]:
+        offset = reader.content_offset()
+        if offset is None:
+            raise NotReferenceableError("it has a sparse file, whose holes are nowhere in it")
+        self._located.begin_file(offset)
+        return super()._uses(reader)
+
+
+def _write_blob(
+    spool: Path,
+    chunks: _Chunks,
+    index: GzipIndex | None,
+    reference: LayerReference,
+    tree: FileTree,
+    options: ConvertOptions,
+) -> LayerBlob:
+    """Writes the index; without chunks there is nothing to refer to, and the blob is like any other."""
+    with SpoolFile(spool) as out:
+        if not len(chunks.table):
+            return BlobWriter(out, chunks, options).finish(tree)
+        if index is None:
+            info = plain_chunk_info(chunks.table, chunks.offsets)
+        else:
+            info = gzip_chunk_info(chunks.table, chunks.offsets, index)
+        size = chunks.uncompressed_size
+        return write_index_blob(out, chunks.table, info, size, reference, tree, options)

@@ -7,7 +7,7 @@ READY := $(VENV)/.complete
 PEERS := $(PYTHON) -m tests.peers.install
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test interop lint check bench peers peers-demo peers-debian peers-go peers-rust constraints
+.PHONY: help setup demo test interop interop-full fuzz lint check bench peers peers-demo peers-debian peers-go peers-rust constraints
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,10 +28,16 @@ demo: setup peers-demo ## push a real image and watch it become a signed, lazily
 	@$(VENV)/bin/python -m tests.demo
 
 test: setup peers-debian peers-go ## all tests but those that need the Rust peers
-	$(VENV)/bin/pytest -m "not interop"
+	$(VENV)/bin/pytest -m "not interop and not full"
 
 interop: setup peers-debian peers-go peers-rust ## the tests against nydusd and nydus-image
-	$(VENV)/bin/pytest -m interop
+	$(VENV)/bin/pytest -m "interop and not full"
+
+interop-full: setup peers-debian peers-go peers-rust ## … and what takes too long for every day: 20 GiB, 10^6 files
+	$(VENV)/bin/pytest -m full
+
+fuzz: setup ## hold the converter against 200,000 spoilt inputs (about 10 minutes on two cores)
+	$(VENV)/bin/python -m tests.fuzz --cases 200000 --seed 1
 
 lint: setup ## format, lint and strict types
 	$(VENV)/bin/ruff format --check .
@@ -39,7 +45,7 @@ lint: setup ## format, lint and strict types
 	$(VENV)/bin/mypy
 
 check: lint ## the fast gate before a commit: lint, and the tests that need no root, network or peer
-	$(VENV)/bin/pytest -q -m "not peers and not interop and not root"
+	$(VENV)/bin/pytest -q -m "not peers and not interop and not root and not full"
 
 bench: setup peers-demo ## measure the speed of a conversion
 	@$(VENV)/bin/python -m tests.benchmarks

@@ -1,0 +1,118 @@
+"""The images that inputs of the corpus are parts of, and that spoilt parts are put into."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import io
+import random
+import tarfile
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from converter.oci import Digest, ImageManifest, encode_json, media_types, parse_manifest
+from converter.options import ConvertOptions
+from tests.converter.memory_files import MemoryFiles, nydus_files
+from tests.images.layout import Image, build_image
+from tests.images.tar import CHAR, Entry, directory, encode_tar, file, hardlink, opaque, symlink, whiteout
+
+NOISE: Final = random.Random(11).randbytes(9000)
+LAYERS: Final = (
+    [
+        directory("d", 0o1777, uid=5),
+        file("d/noise", NOISE),
+        file(
+            "d/text",
+            b"text" * 3000,
+            xattrs={b"user.a": b"1", b"security.capability": b"\1\0\0\2" + bytes(16)},
+        ),
+        file("empty"),
+        symlink("l", "d/text"),
+        Entry(b"null", CHAR, mode=0o666, device=(1, 3)),
+        *(directory(f"many/{number}") for number in range(40)),
+    ],
+    [
+        file("d/new", b"new" + NOISE[:5000], mtime=1),
+        hardlink("again", "d/new"),
+        whiteout("d/text"),
+        opaque("many"),
+        file("many/" + 200 * "x", b"x"),
+    ],
+)
+FORMS: Final[Mapping[str, ConvertOptions]] = {
+    "zstd": ConvertOptions(chunk_size=4096, threads=1),
+    "lz4-sha256": ConvertOptions(chunk_size=4096, compressor="lz4_block", digester="sha256", threads=1),
+    "none": ConvertOptions(compressor="none", prefetch=("/d", "/empty"), threads=1),
+    "kernel": ConvertOptions(chunk_size=4096, compressor="none", kernel_mountable=True, threads=1),
+}
+
+
+@functools.cache
+def source() -> Image:
+    """A small image with a little of everything."""
+    return build_image([encode_tar(layer) for layer in LAYERS], "stored-gzip")
+
+
+@functools.cache
+def converted(form: str) -> tuple[MemoryFiles, ImageManifest]:
+    """Its conversion."""
+    with tempfile.TemporaryDirectory() as work:
+        return nydus_files(source(), Path(work), FORMS[form])
+
+
+def first_blob(form: str) -> bytes:
+    """The id of a blob of its conversion, as bootstraps have it."""
+    return converted(form)[1].layers[0].digest.hex.encode()
+
+
+def with_bootstrap_layer(form: str, layer: bytes) -> tuple[MemoryFiles, ImageManifest]:
+    """A converted image with another bootstrap layer, under a manifest that says so."""
+    files, manifest = converted(form)
+    files = MemoryFiles(dict(files.blobs))
+    digest = files.add(layer)
+    layers = [entry.to_json() for entry in manifest.layers]
+    layers[-1] |= {"digest": str(digest), "size": len(layer)}
+    raw = encode_json(
+        {
+            "schemaVersion": 2,
+            "mediaType": media_types.OCI_MANIFEST,
+            "config": manifest.config.to_json(),
+            "layers": layers,
+        }
+    )
+    changed = parse_manifest(raw)
+    assert isinstance(changed, ImageManifest)
+    return files, changed
+
+
+def bootstrap_layer(bootstrap: bytes) -> bytes:
+    """The layer of a bootstrap."""
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        member = tarfile.TarInfo("image/image.boot")
+        member.size = len(bootstrap)
+        archive.addfile(member, io.BytesIO(bootstrap))
+    return gzip.compress(tar.getvalue(), 1, mtime=0)
+
+
+def with_config(config: bytes) -> Image:
+    """The source image with another config."""
+    return _rebuilt(source(), config)
+
+
+def _rebuilt(image: Image, config: bytes) -> Image:
+    document = {
+        "schemaVersion": 2,
+        "mediaType": media_types.OCI_MANIFEST,
+        "config": {
+            "mediaType": media_types.OCI_CONFIG,
+            "digest": str(Digest.of(config)),
+            "size": len(config),
+        },
+        "layers": [layer.to_json() for layer in image.manifest.layers],
+    }
+    manifest = parse_manifest(encode_json(document))
+    assert isinstance(manifest, ImageManifest)
+    return Image(manifest, config, image.blobs | {Digest.of(config): config})

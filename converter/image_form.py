@@ -10,6 +10,7 @@ from converter.prefetch import find_prefetched
 from converter.rafs.blobs import BlobInfo
 from converter.rafs.bootstrap import encode_bootstrap
 from converter.rafs.layout import Compressor, Digester
+from converter.rafs5.bootstrap import encode_bootstrap as encode_bootstrap_v5
 from converter.tree import FileTree
 
 COMPRESSOR: Final = {
@@ -32,7 +33,8 @@ def write_bootstrap(tree: FileTree, blobs: Sequence[BlobInfo], options: ConvertO
         LimitExceededError: something does not fit into the format.
         ValueError: tree and blobs contradict each other.
     """
-    return encode_bootstrap(
+    encode = encode_bootstrap if options.fs_version == 6 else encode_bootstrap_v5
+    return encode(
         tree,
         blobs,
         # Of several compressors in an image the superblock names one; readers ask the blob table.

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from converter.blob.chunk_writer import ChunkWriter
 from converter.blob.layer_blob import LayerBlob
 from converter.blob.spool_file import SpoolFile
-from converter.blob.writer import BlobWriter
+from converter.blob.writer import blob_writer
 from converter.blob_pool import BlobPool
 from converter.decompress import decompress
 from converter.oci import Digest
@@ -95,7 +95,7 @@ def convert_layer(
         entries = TarLoader(chunks)
         entries.load(reporting(blocks, counted, progress))
         chunks.finish()
-        blob = BlobWriter(out, chunks, options).finish(entries.tree, pool.blobs if pool else ())
+        blob = blob_writer(out, chunks, options).finish(entries.tree, pool.blobs if pool else ())
         stats = LayerStats(
             entries=entries.count,
             stored_size=counted.size,

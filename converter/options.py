@@ -68,9 +68,6 @@ class ConvertOptions:
         _check_choice("fs_version", self.fs_version, (5, 6))
         _check_choice("digester", self.digester, ("blake3", "sha256"))
         _check_choice("media_types", self.media_types, ("oci", "docker"))
-        for name, value in (("fs_version", 5),):
-            if getattr(self, name) == value:
-                raise ValueError(f"{name} {value} must wait for a later version")
         for path in self.prefetch:
             check_prefetch_path(path)
         if not 1 <= self.level <= 19:
@@ -88,6 +85,8 @@ class ConvertOptions:
             )
         if self.oci_ref:
             self._check_reference()
+        if self.fs_version == 5 and self.kernel_mountable:
+            raise ValueError("a kernel-mountable image needs fs_version 6")
         if self.threads < 0:
             raise ValueError(f"threads must not be negative, not {self.threads}")
 

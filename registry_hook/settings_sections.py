@@ -198,6 +198,7 @@ class JobSettings(Section):
 class ConvertSettings(Section):
     """How layers are written. Everything here but `threads` changes the digests of converted images."""
 
+    fs_version: Literal[5, 6] = 6
     compressor: Literal["zstd", "lz4_block", "none"] = "zstd"
     level: Annotated[int, Field(ge=1, le=19)] = 3
     chunk_size: Annotated[int, Field(ge=4096, le=16 << 20)] = 1 << 20

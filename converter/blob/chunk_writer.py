@@ -37,7 +37,8 @@ class ChunkWriter:
         self.uncompressed_size = 0  # of the address space so far
         self.zeros = bytes(options.chunk_size)
         self._out = out
-        self._aligned = options.kernel_mountable
+        self._alignment = CHUNK_ALIGNMENT if options.fs_version == 6 else 1  # of what is uncompressed
+        self._padded = options.kernel_mountable
         self._digest = digest_function(DIGESTER[options.digester])
         self._workers = OrderedPool(batch_worker(options), options.threads)
         self._blobs = pool
@@ -96,7 +97,7 @@ class ChunkWriter:
         table.digests += digest
         table.uncompressed_size.append(size)
         table.uncompressed_offset.append(self.uncompressed_size)
-        self.uncompressed_size += round_up(size, CHUNK_ALIGNMENT)
+        self.uncompressed_size += round_up(size, self._alignment)
         self._batch.append(chunk)
         self._batch_bytes += size
         if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= _BATCH_CHUNKS:
@@ -113,7 +114,7 @@ class ChunkWriter:
         table = self.table
         offset = self._out.size
         table.compressed_size.extend(map(len, chunks))
-        if self._aligned:
+        if self._padded:
             chunks = [chunk + bytes(-len(chunk) % CHUNK_ALIGNMENT) for chunk in chunks]
         for chunk in chunks:
             table.compressed_offset.append(offset)

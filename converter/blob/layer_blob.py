@@ -109,8 +109,9 @@ class LayerBlob:
         """Whether a bootstrap layer should bring `blob_meta_file` along.
 
         Not for an index: a client gets it with one request as well, and it would be in the image twice.
+        RAFS v5 has no such table.
         """
-        return len(self.chunks) > 0 and self.reference is None
+        return self.ci_compressed_size > 0 and self.reference is None
 
     def blob_meta_file(self) -> bytes:
         """The file `<blob id>.blob.meta` of nydusd's cache, which a bootstrap layer can bring along (§1.5).

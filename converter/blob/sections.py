@@ -79,11 +79,17 @@ class SectionWriter:
         self._write_content(layout.SECTION_DIGESTS, digests, digests, TocFlag.STORED)
         self._write(section_header(layout.SECTION_DIGESTS, len(digests)))
 
-    def bootstrap(self, plain: memoryview, level: int) -> None:
-        """Writes the layer's own bootstrap, compressed by zstd."""
-        packed = compress_one(plain, level)
-        self._write_content(layout.SECTION_BOOTSTRAP, packed, plain, TocFlag.ZSTD)
-        self._write(section_header(layout.SECTION_BOOTSTRAP, len(packed)))
+    def bootstrap(self, plain: memoryview, level: int | None) -> None:
+        """Writes the layer's own bootstrap.
+
+        Args:
+            plain: the bootstrap.
+            level: of zstd; None stores it as it is.
+        """
+        stored = bytes(plain) if level is None else compress_one(plain, level)
+        flag = TocFlag.STORED if level is None else TocFlag.ZSTD
+        self._write_content(layout.SECTION_BOOTSTRAP, stored, plain, flag)
+        self._write(section_header(layout.SECTION_BOOTSTRAP, len(stored)))
 
     def contents(self) -> None:
         """Writes the table of contents; nothing comes behind it."""

@@ -16,7 +16,7 @@ from converter.errors import BlobError
 from converter.image_form import COMPRESSOR, DIGESTER, write_bootstrap
 from converter.options import ConvertOptions
 from converter.rafs.blobs import BlobInfo
-from converter.rafs.layout import UNKNOWN_BLOB_ID, Compressor
+from converter.rafs.layout import UNKNOWN_BLOB_ID, BlobFeature, Compressor
 from converter.tree import FileTree
 
 _READ_BACK: Final = (
@@ -47,7 +47,12 @@ class BlobWriter:
         out: the blob with its chunks and nothing else.
         chunks: those chunks; whoever wrote them is finished.
         options: those of the conversion.
+
+    Attributes:
+        features: what the blob says of itself.
     """
+
+    features = layout.FEATURES
 
     def __init__(self, out: SpoolFile, chunks: Chunks, options: ConvertOptions) -> None:
         self._out = out
@@ -68,11 +73,7 @@ class BlobWriter:
         chunk_info = self._write_chunk_sections() if len(self._chunks.table) else None
         boot_offset = self._out.size
         info = self._info(chunk_info, boot_offset)
-        bootstrap = write_bootstrap(tree, [info, *others], self._options)
-        self._sections.bootstrap(bootstrap, self._options.level)
-        self._sections.contents()
-        with self._out.open() as file:
-            check_chunks(self._chunks.table, BlobReader(file))
+        self._write_bootstrap(write_bootstrap(tree, [info, *others], self._options))
         path, digest = self._out.commit()
         return LayerBlob(
             path=path,
@@ -91,7 +92,14 @@ class BlobWriter:
             tail=tuple(self._sections.segments),
         )
 
-    def _write_chunk_sections(self) -> ChunkInfoHeader:
+    def _write_bootstrap(self, bootstrap: memoryview) -> None:
+        """Writes what stands behind the sections of the chunks, and checks the blob."""
+        self._sections.bootstrap(bootstrap, self._options.level)
+        self._sections.contents()
+        with self._out.open() as file:
+            check_chunks(self._chunks.table, BlobReader(file))
+
+    def _write_chunk_sections(self) -> ChunkInfoHeader | None:
         """Writes what a blob with chunks has between them and the bootstrap."""
         table = self._chunks.table
         self._sections.chunks(self._chunks.uncompressed_size)
@@ -107,7 +115,7 @@ class BlobWriter:
         return BlobInfo(
             blob_id=UNKNOWN_BLOB_ID,
             compressor=COMPRESSOR[self._options.compressor],
-            features=layout.FEATURES,
+            features=self.features,
             compressed_size=boot_offset,
             uncompressed_size=self._chunks.uncompressed_size,
             ci_compressor=Compressor(chunk_info.compressor) if chunk_info else Compressor.NONE,
@@ -117,6 +125,23 @@ class BlobWriter:
             chunks=self._chunks.table,
             digester=DIGESTER[self._options.digester],
         )
+
+
+class Blob5Writer(BlobWriter):
+    """As `BlobWriter`, for RAFS v5: chunks and bootstrap, with neither chunk info nor contents (§9)."""
+
+    features = BlobFeature.INLINED_FS_META | BlobFeature.HAS_TAR_HEADER | BlobFeature.CAP_TAR_TOC
+
+    def _write_chunk_sections(self) -> None:
+        self._sections.chunks(self._chunks.uncompressed_size)
+
+    def _write_bootstrap(self, bootstrap: memoryview) -> None:
+        self._sections.bootstrap(bootstrap, None)
+
+
+def blob_writer(out: SpoolFile, chunks: Chunks, options: ConvertOptions) -> BlobWriter:
+    """The writer for the version of RAFS that the options ask for; arguments as of `BlobWriter`."""
+    return (Blob5Writer if options.fs_version == 5 else BlobWriter)(out, chunks, options)
 
 
 def check_chunks(table: ChunkTable, blob: BlobReader) -> None:

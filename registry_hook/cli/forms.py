@@ -15,6 +15,10 @@ from converter.prefetch import TraceError, read_trace
 def form_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options about the form of the output to a command, which gets `options`."""
 
+    @click.option(
+        "--fs-version", type=click.Choice(["5", "6"]), default="6", show_default=True,
+        help="Of RAFS; 5 for clients that know nothing newer.",
+    )  # fmt: skip
     @click.option("--compressor", type=click.Choice(["zstd", "lz4_block", "none"]), help="Default: zstd.")
     @click.option("--level", type=click.IntRange(1, 19), default=3, show_default=True, help="Of zstd.")
     @click.option(
@@ -54,6 +58,7 @@ def form_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(command)
     def wrapper(
         *arguments: Any,
+        fs_version: str,
         compressor: str | None,
         prefetch: tuple[str, ...],
         prefetch_trace: BinaryIO | None,
@@ -68,7 +73,9 @@ def form_options(command: Callable[..., Any]) -> Callable[..., Any]:
         try:
             if prefetch_trace is not None:
                 prefetch += read_trace(prefetch_trace)
-            options = ConvertOptions(prefetch=prefetch or PREFETCH_ALL, **chosen)
+            options = ConvertOptions(
+                fs_version=6 if fs_version == "6" else 5, prefetch=prefetch or PREFETCH_ALL, **chosen
+            )
         except (TraceError, ValueError) as error:
             raise click.UsageError(str(error)) from error
         return command(*arguments, options=options, **others)

@@ -47,6 +47,7 @@ def convert_options(settings: Settings) -> ConvertOptions:
     wanted = settings.convert
     try:
         return ConvertOptions(
+            fs_version=wanted.fs_version,
             compressor=wanted.compressor,
             level=wanted.level,
             chunk_size=wanted.chunk_size,

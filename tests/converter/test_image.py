@@ -387,6 +387,7 @@ def test_the_fingerprint_tells_what_changes_bytes() -> None:
         ConvertOptions(compressor="none", level=4),
         ConvertOptions(compressor="lz4_block"),
         ConvertOptions(digester="sha256"),
+        ConvertOptions(fs_version=5),
         ConvertOptions(media_types="docker"),
         ConvertOptions(prefetch=()),
         ConvertOptions(compressor="none", kernel_mountable=True),

@@ -35,15 +35,16 @@ def check_all(conversion: Conversion, work: Path) -> None:
         check(bootstrap)
 
 
-def by_nydusd(conversion: Conversion, work: Path) -> Tree:
+def by_nydusd(conversion: Conversion, work: Path, *, inodes: bool = False) -> Tree:
     """The whole tree through nydusd (FUSE), which checks the digest of each chunk.
 
     nydusd takes a time of 0 for "unknown" and shows the time of its start instead (nydus-rafs 0.2.2
-    src/fs.rs), which is made 0 again here. It also always shows the root with mode 0755.
+    src/fs.rs), which is made 0 again here. It also always shows the root with mode 0755. With
+    `inodes` it checks their digests, too, which RAFS v5 has.
     """
     backend = directory_backend(conversion.blobs)
     start_s = int(time.time())
-    with nydusd_mount(conversion.bootstrap, backend, work, validate=True) as mountpoint:
+    with nydusd_mount(conversion.bootstrap, backend, work, validate=True, inodes=inodes) as mountpoint:
         tree = forget_times(snapshot(mountpoint), start_s)
     return {path: replace(node, mtime_s=node.mtime_s or 0) for path, node in tree.items()}
 

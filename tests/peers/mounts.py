@@ -31,7 +31,13 @@ def directory_backend(directory: Path) -> dict[str, Any]:
 
 @contextmanager
 def nydusd_mount(
-    bootstrap: Path, backend: Mapping[str, Any], work: Path, *, validate: bool = False, prefetch: bool = False
+    bootstrap: Path,
+    backend: Mapping[str, Any],
+    work: Path,
+    *,
+    validate: bool = False,
+    prefetch: bool = False,
+    inodes: bool = False,
 ) -> Iterator[Path]:
     """Mounts an image with nydusd for the time of the context.
 
@@ -42,6 +48,7 @@ def nydusd_mount(
         validate: let nydusd check the chunk digests of the bootstrap. Needs a backend whose HEAD answers
         carry the
             length, so not a registry that redirects.
+        inodes: let nydusd check the digests of inodes, which RAFS v5 has; mounts of v6 fail with it.
         prefetch: let nydusd fetch what the prefetch table lists.
 
     Yields:
@@ -55,7 +62,7 @@ def nydusd_mount(
     for directory in (mountpoint, cache):
         directory.mkdir(parents=True)
     config = work / "nydusd.json"
-    config.write_text(json.dumps(_configuration(backend, cache, validate, prefetch), indent=1))
+    config.write_text(json.dumps(_configuration(backend, cache, validate, prefetch, inodes), indent=1))
     command = [
         str(find_program("nydusd")), "fuse", "--mountpoint", str(mountpoint), "--bootstrap", str(bootstrap),
         "--config", str(config),
@@ -90,7 +97,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _configuration(backend: Mapping[str, Any], cache: Path, validate: bool, prefetch: bool) -> dict[str, Any]:
+def _configuration(
+    backend: Mapping[str, Any], cache: Path, validate: bool, prefetch: bool, inodes: bool
+) -> dict[str, Any]:
     return {
         "version": 2,
         "id": "dragonhook-test",
@@ -103,7 +112,12 @@ def _configuration(backend: Mapping[str, Any], cache: Path, validate: bool, pref
         },
         # `validate` here makes every RAFS v6 mount of nydusd 2.2 fail; `cache.validate` is the one that
         # counts.
-        "rafs": {"mode": "direct", "enable_xattr": True, "validate": False, "prefetch": {"enable": prefetch}},
+        "rafs": {
+            "mode": "direct",
+            "enable_xattr": True,
+            "validate": inodes,
+            "prefetch": {"enable": prefetch},
+        },
     }
 
 

@@ -21,7 +21,7 @@ from converter.merge import merge_layer
 from converter.oci import Descriptor, Digest, ImageManifest
 from converter.options import ConvertOptions
 from converter.progress import NO_PROGRESS, Progress
-from converter.rafs.reader import read_bootstrap
+from converter.read_back import read_back
 from converter.tree import FileTree
 from converter.zran.errors import NotReferenceableError
 from converter.zran.layer import reference_layer
@@ -181,8 +181,8 @@ class _Work:
     def write_bootstrap(self) -> ConvertedBootstrap:
         """Writes the bootstrap of the whole image, and its layer."""
         bootstrap = write_bootstrap(self._tree, self._blobs.infos, self._options)
-        self._tree = FileTree()  # its memory is needed for reading back what was written
-        read = read_bootstrap(bootstrap)
+        read = read_back(bootstrap, self._tree, self._blobs.infos)
+        self._tree = FileTree()
         self.files, self.used = read.name_count, [record.blob_id.decode() for record in read.blobs]
         del read
         written = write_bootstrap_layer(

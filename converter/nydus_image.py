@@ -14,7 +14,6 @@ from functools import cached_property
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol, Self
 
-import numpy as np
 import numpy.typing as npt
 
 from converter.blob.codec import decompress
@@ -24,9 +23,10 @@ from converter.classify import Kind, classify
 from converter.errors import BlobError, BootstrapError, UnsupportedImageError
 from converter.oci import Descriptor, ImageManifest
 from converter.rafs.layout import CHUNK_COMPRESSED, Compressor, Digester
-from converter.rafs.nodes import column
 from converter.rafs.reader import Bootstrap, read_bootstrap
 from converter.rafs.records import BlobRecord
+from converter.read_back import chunk_rows
+from converter.tree_compare import Rows
 
 
 class ImageFiles(Protocol):
@@ -122,14 +122,9 @@ class NydusImage:
         )
 
     @cached_property
-    def chunk_rows(self) -> npt.NDArray[np.intp]:
+    def chunk_rows(self) -> Rows:
         """For each item of the tree's `chunk_refs`, its row in the bootstrap's chunk table."""
-        rows = self.bootstrap.chunks
-        keys = rows["blob_index"].astype(np.int64) << 32 | rows["index"]
-        order = np.argsort(keys)
-        tree = self.bootstrap.tree
-        wanted = column(tree.chunk_blob).astype(np.int64) << 32 | column(tree.chunk_refs)
-        return order[np.searchsorted(keys[order], wanted)] if len(wanted) else np.zeros(0, np.intp)
+        return chunk_rows(self.bootstrap)
 
     def chunks(self, inode: int) -> Iterator[StoredChunk]:
         """The chunks of a regular file, in order."""

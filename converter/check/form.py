@@ -19,6 +19,7 @@ from converter.rafs.bootstrap import encode_bootstrap
 from converter.rafs.layout import UNKNOWN_BLOB_ID
 from converter.rafs.nodes import column
 from converter.rafs.reader import Bootstrap
+from converter.read_back import compare_chunks
 from converter.tree_compare import DIGEST, TreeContent
 
 
@@ -60,24 +61,7 @@ def compare_blob_records(bootstrap: Bootstrap, blobs: Mapping[str, CheckedBlob])
             want, have = getattr(expected, field.name), getattr(record, field.name)
             if want != have:
                 yield f"the blob table says of {blob_id}: {field.name} is {have!r}, should be {want!r}"
-        yield from _compare_chunks(bootstrap, number, blob)
-
-
-def _compare_chunks(bootstrap: Bootstrap, number: int, blob: CheckedBlob) -> Iterator[str]:
-    rows = bootstrap.chunks[bootstrap.chunks["blob_index"] == number]
-    info, chunks = blob.info, blob.info.chunks
-    index = rows["index"]
-    if len(index) and index.max() >= len(chunks.uncompressed_size):
-        yield f"the chunk table uses chunk {index.max()} of {info.blob_id}, which has fewer"
-        return
-    columns = {
-        name: column(getattr(chunks, name))[index]
-        for name in ("uncompressed_size", "uncompressed_offset", "compressed_size", "compressed_offset")
-    }
-    columns["digest"] = blob.digests[index]
-    for name, expected in columns.items():
-        for row in np.flatnonzero(rows[name] != expected).tolist():
-            yield f"the chunk table has another {name} for chunk {index[row]} of {info.blob_id} than the blob"
+        yield from compare_chunks(bootstrap, number, blob.info, blob.digests)
 
 
 def compare_form(

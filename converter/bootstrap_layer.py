@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from converter.fs_verity import fs_verity_of_bytes
 from converter.oci import Descriptor, Digest, media_types
 from converter.options import ConvertOptions
 
@@ -67,7 +68,9 @@ def write_bootstrap_layer(
             out.write(piece)
         digest, size, diff_id = out.finish()
     return ConvertedBootstrap(
-        descriptor=bootstrap_descriptor(digest, size, options),
+        descriptor=bootstrap_descriptor(
+            digest, size, options, fs_verity_of_bytes(bootstrap) if options.kernel_mountable else None
+        ),
         path=path,
         diff_id=diff_id,
         boot_path=boot_path,
@@ -76,12 +79,23 @@ def write_bootstrap_layer(
     )
 
 
-def bootstrap_descriptor(digest: Digest, size: int, options: ConvertOptions) -> Descriptor:
-    """The descriptor of a bootstrap layer, with its marks (§1.2)."""
+def bootstrap_descriptor(
+    digest: Digest, size: int, options: ConvertOptions, fs_verity: Digest | None = None
+) -> Descriptor:
+    """The descriptor of a bootstrap layer, with its marks (§1.2).
+
+    Args:
+        digest: of the layer.
+        size: of the layer, in bytes.
+        options: RAFS version and media types.
+        fs_verity: fs-verity digest of the bootstrap in it, if that is to be mounted by the kernel.
+    """
     annotations = {
         media_types.ANNOTATION_NYDUS_BOOTSTRAP: "true",
         media_types.ANNOTATION_NYDUS_FS_VERSION: str(options.fs_version),
     }
+    if fs_verity is not None:
+        annotations[media_types.ANNOTATION_BOOTSTRAP_FS_VERITY] = str(fs_verity)
     return Descriptor(_MEDIA_TYPE[options.media_types], digest, size, annotations)
 
 

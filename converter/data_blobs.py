@@ -21,14 +21,21 @@ class DataBlobs:
         share_layers: whether layers may refer to chunks of those below them.
         dictionary: what may be borrowed.
         layers: digests of all layers of the source.
+        fs_verity: whether the descriptors of blobs that are made shall have fs-verity digests.
 
     Attributes:
         made: the blobs that were made and are listed, one for each layer that has one.
     """
 
     def __init__(
-        self, *, share_layers: bool, dictionary: ChunkDictionary | None, layers: Collection[Digest]
+        self,
+        *,
+        share_layers: bool,
+        dictionary: ChunkDictionary | None,
+        layers: Collection[Digest],
+        fs_verity: bool = False,
     ) -> None:
+        self._fs_verity = fs_verity
         self.made: list[ConvertedBlob] = []
         self._share_layers = share_layers
         self._twins = dictionary.layers if dictionary else {}
@@ -78,7 +85,7 @@ class DataBlobs:
             if self._share_layers:
                 self._pool.offer(number, range(len(blob.chunks)))
         self._layer_blobs.setdefault(blob.digest.hex, blob)
-        self.made.append(write_chunk_list(blob))
+        self.made.append(write_chunk_list(blob, fs_verity=self._fs_verity))
         self._listed.append(self.made[-1].descriptor)
         return [number, *range(len(self._pool.blobs))]
 

@@ -110,6 +110,7 @@ def convert_image(
         share_layers=options.share_layers,
         dictionary=dictionary,
         layers={layer.digest for layer in manifest.layers},
+        fs_verity=options.kernel_mountable,
     )
     work = _Work(open_layer, work_dir, options, progress, blobs)
     for number, layer in enumerate(manifest.layers):

@@ -9,6 +9,7 @@ from pathlib import Path
 from converter.blob import LayerBlob
 from converter.chunk_manifest.chunk_list import ChunkListWriter, SegmentKind
 from converter.chunk_manifest.chunk_list_reader import ChunkListReader
+from converter.fs_verity import fs_verity_of
 from converter.oci import Descriptor, Digest, media_types
 from converter.zran.reference import LayerReference
 
@@ -59,8 +60,12 @@ class ConvertedBlob:
     reference: ReferencedLayer | None
 
 
-def write_chunk_list(blob: LayerBlob) -> ConvertedBlob:
+def write_chunk_list(blob: LayerBlob, *, fs_verity: bool = False) -> ConvertedBlob:
     """Writes the chunk list of a blob beside it.
+
+    Args:
+        blob: in the work directory.
+        fs_verity: whether the descriptor shall have the blob's fs-verity digest.
 
     Raises:
         InvalidChunkListError: the list does not cover the blob; never for a blob that was converted here.
@@ -74,8 +79,11 @@ def write_chunk_list(blob: LayerBlob) -> ConvertedBlob:
     summary = ChunkListReader(io.BytesIO(encoded)).read_all()
     path = blob.path.with_name(blob.path.name + ".chunklist")
     path.write_bytes(encoded)
+    annotations = _annotations(blob)
+    if fs_verity:
+        annotations[media_types.ANNOTATION_FS_VERITY] = str(fs_verity_of(blob.path))
     return ConvertedBlob(
-        descriptor=Descriptor(media_types.NYDUS_BLOB, blob.digest, blob.size, _annotations(blob)),
+        descriptor=Descriptor(media_types.NYDUS_BLOB, blob.digest, blob.size, annotations),
         path=blob.path,
         chunk_list_path=path,
         chunk_list=summary.descriptor,

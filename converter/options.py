@@ -116,7 +116,8 @@ class ConvertOptions:
 
     def _unusual(self) -> list[str]:
         """What is not as it is by default, in words of the fingerprint."""
-        words = ["kernel"] if self.kernel_mountable else []
+        # The second word came when fs-verity digests did.
+        words = ["kernel", "fsverity"] if self.kernel_mountable else []
         if self.digester != "blake3":
             words.append(self.digester)
         if self.prefetch != PREFETCH_ALL:

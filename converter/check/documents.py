@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from converter.bootstrap_layer import bootstrap_descriptor
 from converter.errors import InvalidImageError
+from converter.fs_verity import fs_verity_of_bytes
 from converter.image_documents import convert_config, convert_manifest, parse_config
 from converter.nydus_image import NydusImage
 from converter.oci import Descriptor, Digest, ImageManifest, InvalidDigestError, media_types
@@ -36,7 +37,8 @@ def compare_config(source: Mapping[str, Any], image: NydusImage) -> Iterator[str
 def compare_manifest(source: ImageManifest, image: NydusImage) -> Iterator[str]:
     """Compares the manifest, whose blobs are not looked at here.
 
-    Which chunk dictionary it had, and what of it is borrowed, is taken as the manifest says it.
+    Which chunk dictionary it had, what of it is borrowed, and the fs-verity digests of blobs are taken as the
+    manifest says them.
     """
     manifest = image.manifest
     types: Literal["oci", "docker"] = (
@@ -45,7 +47,11 @@ def compare_manifest(source: ImageManifest, image: NydusImage) -> Iterator[str]:
     options = ConvertOptions(media_types=types)
     *blobs, bootstrap = manifest.layers
     layers = [_blob_descriptor(blob) for blob in blobs]
-    layers.append(bootstrap_descriptor(bootstrap.digest, bootstrap.size, options))
+    # Kernel-mountable images have such a digest; nothing else in a manifest says that an image is one.
+    verity = None
+    if media_types.ANNOTATION_BOOTSTRAP_FS_VERITY in bootstrap.annotations:
+        verity = fs_verity_of_bytes(image.layer.bootstrap)
+    layers.append(bootstrap_descriptor(bootstrap.digest, bootstrap.size, options, verity))
     subject = source.descriptor if manifest.subject is not None else None
     dictionary = manifest.annotations.get(media_types.ANNOTATION_DICTIONARY)
     try:
@@ -63,6 +69,8 @@ def compare_manifest(source: ImageManifest, image: NydusImage) -> Iterator[str]:
 def _blob_descriptor(blob: Descriptor) -> Descriptor:
     borrowed = media_types.ANNOTATION_BORROWED_FROM in blob.annotations
     marks = {**(blob.annotations if borrowed else {}), media_types.ANNOTATION_NYDUS_BLOB: "true"}
+    if media_types.ANNOTATION_FS_VERITY in blob.annotations:
+        marks[media_types.ANNOTATION_FS_VERITY] = blob.annotations[media_types.ANNOTATION_FS_VERITY]
     return Descriptor(media_types.NYDUS_BLOB, blob.digest, blob.size, marks)
 
 

@@ -51,6 +51,10 @@ ANNOTATION_SOURCE_DIGEST: Final = "containerd.io/snapshot/nydus-source-digest"
 ANNOTATION_DICTIONARY: Final = "dev.dragonhook.chunk-dictionary"
 ANNOTATION_BORROWED_FROM: Final = "dev.dragonhook.borrowed-from"
 
+# fs-verity digests (SHA-256, blocks of 4096 bytes, no salt): of the layer itself, and of the bootstrap in it.
+ANNOTATION_FS_VERITY: Final = "dev.dragonhook.fs-verity"
+ANNOTATION_BOOTSTRAP_FS_VERITY: Final = "dev.dragonhook.bootstrap-fs-verity"
+
 SIGSTORE_BUNDLE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
 COSIGN_SIMPLE_SIGNING: Final = "application/vnd.dev.cosign.simplesigning.v1+json"
 

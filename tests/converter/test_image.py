@@ -18,6 +18,7 @@ from converter.blob import BlobReader
 from converter.chunk_manifest.chunk_list_reader import ChunkListReader
 from converter.classify import Kind, classify
 from converter.errors import InvalidImageError, InvalidLayerError, LimitExceededError, UnsupportedImageError
+from converter.fs_verity import fs_verity_of
 from converter.image import ConvertedImage, convert_image
 from converter.oci import Descriptor, Digest, ImageManifest, encode_json, media_types, parse_manifest
 from converter.oci.manifest import MAX_MANIFEST_BYTES
@@ -400,7 +401,7 @@ def test_the_fingerprint_of_the_default_is_what_it_was() -> None:
     """Otherwise every image of every registry would be converted again."""
     assert ConvertOptions().fingerprint().startswith("v1-rafs6-zstd-3-1048576-zstd")
     kernel = ConvertOptions(compressor="none", kernel_mountable=True)
-    assert kernel.fingerprint().startswith("v1-rafs6-none-3-1048576-kernel-zstd")
+    assert kernel.fingerprint().startswith("v1-rafs6-none-3-1048576-kernel-fsverity-zstd")
 
 
 @pytest.mark.parametrize(
@@ -426,3 +427,13 @@ def test_the_fingerprint_of_the_default_is_what_it_was() -> None:
 def test_options_that_cannot_be(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"must|needs"):
         ConvertOptions(**wrong)
+
+
+def test_kernel_mountable_images_have_fs_verity_digests(tmp_path: Path) -> None:
+    image = build_image([encode_tar([file("a", b"a" * 10_000)]), encode_tar([directory("d")])])
+    options = ConvertOptions(compressor="none", kernel_mountable=True)
+    converted = convert_image(image.manifest, image.config, image.open_layer, tmp_path, options)
+    for layer, blob in zip(converted.manifest.layers, converted.blobs, strict=False):
+        assert layer.annotations[media_types.ANNOTATION_FS_VERITY] == str(fs_verity_of(blob.path))
+    bootstrap = converted.manifest.layers[-1].annotations[media_types.ANNOTATION_BOOTSTRAP_FS_VERITY]
+    assert bootstrap == str(fs_verity_of(converted.bootstrap.boot_path))

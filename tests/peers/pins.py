@@ -64,6 +64,7 @@ DEBIAN: Final = (
     DebianPeer("containerd", "1.6.20", ("containerd", "ctr"), service="containerd"),
     DebianPeer("runc", "1.1.5", ("runc",)),
     DebianPeer("erofs-utils", "1.5", ("fsck.erofs", "dump.erofs")),
+    DebianPeer("fsverity", "1.5", ("fsverity",)),
     DebianPeer("fuse3", "3.14.0", ("fusermount3",)),
     DebianPeer("buildah", "1.28.2", ("buildah",)),
     DebianPeer("podman", "4.3.1", ("podman",)),

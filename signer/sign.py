@@ -47,6 +47,7 @@ class SigningRequest:
         build: the run that made it.
         issued_at: time of signing, with a time zone.
         platform: from the image's config or its entry in an index.
+        references: layers of the source that hold data of the image, each with its chunk list.
     """
 
     repository: str
@@ -57,6 +58,7 @@ class SigningRequest:
     build: Build
     issued_at: datetime
     platform: Platform | None = None
+    references: tuple[tuple[BlobChunks, Content], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +112,13 @@ def sign_image(request: SigningRequest, signer: Signer) -> SignedArtifacts:
     try:
         chunks = ChunkManifest(
             target, request.source, request.bootstrap, tuple(blob for blob, _ in request.blobs),
-            format_time(request.issued_at),
+            format_time(request.issued_at), tuple(layer for layer, _ in request.references),
         )  # fmt: skip
         chunks.check_image(manifest)
     except ValueError as error:  # a ChunkManifestError is one too
         raise InvalidRequestError(f"{manifest.digest} cannot be signed: {error}") from error
     distinct = {
-        blob.digest: (blob, content) for blob, content in request.blobs
+        blob.digest: (blob, content) for blob, content in (*request.blobs, *request.references)
     }  # an image may hold a layer twice
     lists = [
         chunk_list_artifact(image, blob, content, _signed(blob_statement(blob), signer))

@@ -241,7 +241,7 @@ class _Verification:
     def _content(
         self, manifest: ImageManifest, chunks: ChunkManifest, attached: Sequence[Descriptor]
     ) -> None:
-        for blob in {blob.digest: blob for blob in chunks.blobs}.values():
+        for blob in {blob.digest: blob for blob in (*chunks.blobs, *chunks.references)}.values():
             check_chunk_list(self.source, self.repository, blob, self.policy.keys, attached)
             if self.deep:
                 check_stored_blob(self.source, self.repository, blob)

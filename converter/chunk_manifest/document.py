@@ -19,7 +19,7 @@ from typing import Any, Final
 from converter.chunk_manifest.blob import SCHEMA, BlobChunks
 from converter.chunk_manifest.errors import InvalidChunkManifestError
 from converter.chunk_manifest.fields import Fields, digest_set
-from converter.oci import Digest, ImageManifest, Platform
+from converter.oci import Digest, ImageManifest, Platform, media_types
 
 PREDICATE_CHUNK_MANIFEST: Final = "https://dragonhook.dev/chunk-manifest/v1"
 BUILD_TYPE: Final = "https://dragonhook.dev/convert/v1"
@@ -101,6 +101,8 @@ class ChunkManifest:
         blobs: its other layers, in the manifest's order, one entry for each layer even when two are the same
             blob.
         issued_at: when it was signed, RFC 3339 in UTC.
+        references: layers of the source that hold data of the image, each once, in the order in which the
+            blobs refer to them. Only an OCI-reference image has any, and its manifest does not list them.
     """
 
     target: TargetImage
@@ -108,9 +110,10 @@ class ChunkManifest:
     bootstrap: Bootstrap
     blobs: tuple[BlobChunks, ...]
     issued_at: str
+    references: tuple[BlobChunks, ...] = ()
 
     def check_image(self, manifest: ImageManifest) -> None:
-        """Checks that this describes the manifest: its digest, and each of its layers in order.
+        """Checks that this describes the manifest: its digest, its layers in order, what they refer to.
 
         Raises:
             InvalidChunkManifestError: they differ.
@@ -130,6 +133,12 @@ class ChunkManifest:
             raise InvalidChunkManifestError(
                 f"the layers of {manifest.digest} are not its blobs and bootstrap in order"
                 + (f"; {extra} is not described" if extra else "")
+            )
+        found = tuple(str(layer.digest) for layer in self.references)
+        if found != (wanted := _referred_to(manifest)):
+            raise InvalidChunkManifestError(
+                f"the layers of {manifest.digest} refer to {', '.join(wanted) or 'nothing'},"
+                f" described are {', '.join(found) or 'none'}"
             )
 
     def to_predicate(self) -> dict[str, Any]:
@@ -154,6 +163,7 @@ class ChunkManifest:
                 "fsVersion": boot.fs_version, "chunkSize": boot.chunk_size, "digester": boot.digester,
             },
             "blobs": [blob.to_json() for blob in self.blobs],
+            **({"references": [layer.to_json() for layer in self.references]} if self.references else {}),
             "issuedAt": self.issued_at,
         }  # fmt: skip
 
@@ -172,7 +182,14 @@ class ChunkManifest:
             _bootstrap(fields.child("bootstrap")),
             tuple(BlobChunks.from_json(blob) for blob in fields.children("blobs", MAX_BLOBS)),
             fields.text("issuedAt"),
+            tuple(BlobChunks.from_json(layer) for layer in fields.optional_children("references", MAX_BLOBS)),
         )
+
+
+def _referred_to(manifest: ImageManifest) -> tuple[str, ...]:
+    """What the layers of a manifest say to refer to, each once."""
+    said = (layer.annotations.get(media_types.ANNOTATION_NYDUS_REF) for layer in manifest.layers)
+    return tuple(dict.fromkeys(digest for digest in said if digest is not None))
 
 
 def _target(fields: Fields) -> TargetImage:

@@ -100,3 +100,7 @@ class Fields:
         if not isinstance(value, list) or len(value) > limit:
             raise self._refuse(key, f"a list of at most {limit} objects")
         return [Fields(item, f"{self.name}.{key}[{number}]") for number, item in enumerate(value)]
+
+    def optional_children(self, key: str, limit: int) -> list[Fields]:
+        """A list of objects, at most `limit`; empty where the field is absent."""
+        return self.children(key, limit) if key in self._value else []

@@ -94,6 +94,7 @@ def synthetic_image(
     platform: Platform = AMD64,
     source_index: Digest | None = None,
     compressed: bool = True,
+    refers: bool = False,
 ) -> SyntheticImage:
     """An image of four layers, one of which is there twice and one of which has no chunks.
 
@@ -103,7 +104,10 @@ def synthetic_image(
         platform: of the image.
         source_index: the index that its source belongs to.
         compressed: whether the bootstrap layer is; without, no byte depends on a compression library.
+        refers: whether the layer that is there twice refers to a layer of the source.
     """
+    original = chunked_blob(f"{name} original", 0)
+    references = (original,) if refers else ()
     shared = chunked_blob(f"{name} base", 5)
     layers = [shared, chunked_blob(f"{name} top", 2), chunked_blob(f"{name} no files", 0), shared]
     boot = f"{name} bootstrap".encode() * 100
@@ -117,7 +121,17 @@ def synthetic_image(
         repository, Digest.of(f"{name} source".encode()), media_types.OCI_MANIFEST, index_digest=source_index
     )
     descriptors = [
-        *(Descriptor(media_types.NYDUS_BLOB, described.digest, described.size) for _, described, _ in layers),
+        *(
+            Descriptor(
+                media_types.NYDUS_BLOB,
+                described.digest,
+                described.size,
+                {media_types.ANNOTATION_NYDUS_REF: str(original[1].digest)}
+                if refers and number in (0, 3)
+                else {},
+            )
+            for number, (_, described, _) in enumerate(layers)
+        ),
         Descriptor(layer_type, Digest.of(layer), len(layer)),
     ]
     document = {
@@ -131,9 +145,9 @@ def synthetic_image(
     assert isinstance(manifest, ImageManifest)
     request = SigningRequest(
         repository, manifest, source, bootstrap, tuple((item, raw) for _, item, raw in layers),
-        BUILD, ISSUED_AT, platform,
+        BUILD, ISSUED_AT, platform, tuple((item, raw) for _, item, raw in references),
     )  # fmt: skip
-    contents = [config, layer, *(blob for blob, _, _ in layers)]
+    contents = [config, layer, *(blob for blob, _, _ in (*layers, *references))]
     return SyntheticImage(request, {Digest.of(content): content for content in contents})
 
 

@@ -55,7 +55,7 @@ def publication(services: Services, run: Run, arguments: JsonObject) -> JsonObje
             text(seen, "kind"),
             request.repository,
             Digest.parse(text(seen, "digest")),
-            services.settings,
+            services.settings(request.repository),
             request.priority,
         )
         converted = converted_image(services, run, source)
@@ -78,9 +78,9 @@ def image(services: Services, run: Run, arguments: JsonObject) -> JsonObject:
     source = ConversionRequest.from_json(IMAGE, arguments)
     begun = run.step("begin", partial(begin.begin_image, services, source))
     with services.spool.directory(run.job_id) as spool:
-        made = run.step("convert", partial(convert.convert, services, source, spool))
-        run.step("store", partial(upload.store_blobs, services, source, spool))
-        sent = run.step("upload", partial(upload.upload_image, services, source, spool))
+        made = run.step("convert", partial(convert.convert, services, source, begun, spool))
+        run.step("store", partial(upload.store_blobs, services, source, begun, spool))
+        sent = run.step("upload", partial(upload.upload_image, services, source, begun, spool))
         run.step("sign", partial(sign.sign_converted, services, source, begun, made, sent, run.job_id, spool))
     return made
 

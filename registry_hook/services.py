@@ -10,6 +10,7 @@ from importlib.metadata import version
 from converter.options import ConvertOptions
 from p2p_seed.store import BlobStore
 from p2p_seed.supernode import SeedEngine
+from registry_hook.dedup import NO_DEDUP, DedupPolicy
 from registry_hook.jobs.model import Jobs, Locks
 from registry_hook.registry import RegistryClient
 from registry_hook.spool import Spool
@@ -33,6 +34,7 @@ class Services:
         jobs: to look conversions up, and for sweeps to ask for publications.
         now_s: seconds since the epoch.
         sleep: waits for some seconds.
+        dedup: where images share blobs with earlier ones.
     """
 
     registry: RegistryClient
@@ -47,13 +49,17 @@ class Services:
     jobs: Jobs
     now_s: Callable[[], float]
     sleep: Callable[[float], None]
+    dedup: DedupPolicy = NO_DEDUP
 
-    @property
-    def settings(self) -> str:
-        """Everything beside its source that decides what a conversion leaves in the registry."""
-        return " ".join(
-            (self.options.fingerprint(), self.signer.public_key.hint, self.builder_id, self.registry_name)
-        )
+    def settings(self, repository: str) -> str:
+        """Everything beside its source that decides what a conversion leaves in a repository.
+
+        With a chunk dictionary the digests that are pinned when its job begins decide, too.
+        """
+        words = [self.options.fingerprint(), self.signer.public_key.hint, self.builder_id, self.registry_name]
+        if shared := self.dedup.fingerprint(repository):
+            words.append(shared)
+        return " ".join(words)
 
     @property
     def versions(self) -> dict[str, str]:

@@ -23,6 +23,7 @@ from pydantic_settings import (
 from registry_hook.errors import SettingsError
 from registry_hook.settings_sections import (
     ConvertSettings,
+    DedupSettings,
     GatewaySection,
     JobSettings,
     RegistrySettings,
@@ -54,6 +55,7 @@ class Settings(BaseSettings):
     web: WebSettings = WebSettings()
     jobs: JobSettings = JobSettings()
     convert: ConvertSettings = ConvertSettings()
+    dedup: DedupSettings = DedupSettings()
     signing: SigningSettings = SigningSettings()
     store: StoreSettings = StoreSettings()
     gateway: GatewaySection = GatewaySection()

@@ -206,6 +206,7 @@ class ConvertSettings(Section):
     kernel_mountable: bool = False
     prefetch: tuple[str, ...] = ("/",)
     media_types: Literal["oci", "docker"] = "oci"
+    share_layers: bool = False
     include_foreign: bool = False
     threads: Annotated[int, Field(ge=0, le=256)] = 0
 
@@ -214,6 +215,14 @@ class ConvertSettings(Section):
         if self.kernel_mountable and self.compressor != "none":
             raise ValueError('kernel_mountable needs compressor = "none"')
         return self
+
+
+class DedupSettings(Section):
+    """Where new versions of an image refer to chunks of earlier ones. All of it changes digests."""
+
+    repositories: tuple[str, ...] = ()
+    versions: Annotated[int, Field(ge=1, le=8)] = 1
+    max_borrowed: Annotated[int, Field(ge=0, le=127)] = 16
 
 
 class SigningSettings(Section):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,13 +49,23 @@ class SpooledBlob:
 
 
 @dataclass(frozen=True, slots=True)
+class SpooledLoan:
+    """A data blob that an earlier image of the repository has; for the fields see `SpooledBlob`."""
+
+    descriptor: Descriptor
+    chunks: BlobChunks
+    chunk_list: Path
+
+
+@dataclass(frozen=True, slots=True)
 class SpooledImage:
     """A converted image on the local disk.
 
     Args:
         manifest: the converted image's.
         config: the converted image's.
-        blobs: one for each layer of the source, lowest first.
+        blobs: those that were made, lowest first.
+        borrowed: those that the registry has already.
         bootstrap: what is signed of the bootstrap layer, the last layer of the manifest.
         bootstrap_path: file of the bootstrap layer.
         counts: facts for people: files, bytes.
@@ -64,9 +74,16 @@ class SpooledImage:
     manifest: ImageManifest
     config: bytes
     blobs: tuple[SpooledBlob, ...]
+    borrowed: tuple[SpooledLoan, ...]
     bootstrap: Bootstrap
     bootstrap_path: Path
     counts: Mapping[str, int]
+
+    def signed_blobs(self) -> tuple[tuple[BlobChunks, Path], ...]:
+        """Tree and chunk list of each data blob of the manifest, in its order."""
+        known = {blob.descriptor.digest: (blob.chunks, blob.chunk_list) for blob in self.blobs}
+        known |= {loan.descriptor.digest: (loan.chunks, loan.chunk_list) for loan in self.borrowed}
+        return tuple(known[layer.digest] for layer in self.manifest.layers[:-1])
 
 
 class Spool:
@@ -103,9 +120,18 @@ class Spool:
         return len(ended)
 
 
-def save(image: ConvertedImage, directory: Path, options: ConvertOptions) -> SpooledImage:
-    """Remembers a finished conversion, which was made with these options, in its directory."""
-    spooled = _from_converted(image, options)
+def save(
+    image: ConvertedImage, directory: Path, options: ConvertOptions, borrowed: Sequence[SpooledLoan] = ()
+) -> SpooledImage:
+    """Remembers a finished conversion, which was made with these options, in its directory.
+
+    Args:
+        image: the conversion.
+        directory: of its job.
+        options: that it was made with.
+        borrowed: what is to be signed of the blobs that it borrows.
+    """
+    spooled = _from_converted(image, options, tuple(borrowed))
     (directory / _MANIFEST).write_bytes(image.manifest.raw)
     (directory / _CONFIG).write_bytes(image.config)
     boot = spooled.bootstrap
@@ -116,6 +142,13 @@ def save(image: ConvertedImage, directory: Path, options: ConvertOptions) -> Spo
                 "chunks": blob.chunks.to_json(), "chunk_list": blob.chunk_list.name,
             }
             for blob in spooled.blobs
+        ],
+        "borrowed": [
+            {
+                "descriptor": loan.descriptor.to_json(), "chunks": loan.chunks.to_json(),
+                "chunk_list": loan.chunk_list.name,
+            }
+            for loan in spooled.borrowed
         ],
         "bootstrap": {
             "path": spooled.bootstrap_path.name, "diff_id": boot.diff_id.hex, "boot": boot.boot_digest.hex,
@@ -146,7 +179,9 @@ def load(directory: Path) -> SpooledImage | None:
         return None
 
 
-def _from_converted(image: ConvertedImage, options: ConvertOptions) -> SpooledImage:
+def _from_converted(
+    image: ConvertedImage, options: ConvertOptions, borrowed: tuple[SpooledLoan, ...]
+) -> SpooledImage:
     layer = image.bootstrap.descriptor
     return SpooledImage(
         manifest=image.manifest,
@@ -163,6 +198,7 @@ def _from_converted(image: ConvertedImage, options: ConvertOptions) -> SpooledIm
             )
             for blob in image.blobs
         ),
+        borrowed=borrowed,
         bootstrap=Bootstrap(
             layer.digest, layer.size, image.bootstrap.diff_id, image.bootstrap.boot_digest,
             str(options.fs_version), options.chunk_size, options.digester,
@@ -174,6 +210,7 @@ def _from_converted(image: ConvertedImage, options: ConvertOptions) -> SpooledIm
             "source_bytes": sum(layer.stored_size for layer in image.stats.layers),
             "blob_bytes": sum(blob.descriptor.size for blob in image.blobs),
             "chunks": sum(blob.chunk_count for blob in image.blobs),
+            "borrowed_blobs": len(borrowed),
         },
     )  # fmt: skip
 
@@ -194,6 +231,14 @@ def _from_facts(directory: Path, facts: Mapping[str, Any]) -> SpooledImage:
                 _existing(directory / blob["chunk_list"]),
             )
             for blob in facts["blobs"]
+        ),
+        borrowed=tuple(
+            SpooledLoan(
+                Descriptor.from_json(loan["descriptor"]),
+                BlobChunks.from_json(Fields(loan["chunks"], "chunks")),
+                _existing(directory / loan["chunk_list"]),
+            )
+            for loan in facts.get("borrowed", ())  # older versions borrowed nothing
         ),
         bootstrap=Bootstrap(
             layer.digest, layer.size, Digest(boot["diff_id"]), Digest(boot["boot"]),

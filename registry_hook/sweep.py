@@ -123,7 +123,7 @@ def _convertible(services: Services, repository: str, digest: Digest) -> bool:
     if why_not(manifest, include_foreign=services.options.include_foreign) is not None:
         return False
     kind = INDEX if isinstance(manifest, ImageIndex) else IMAGE
-    wanted = ConversionRequest(kind, repository, digest, services.settings)
+    wanted = ConversionRequest(kind, repository, digest, services.settings(repository))
     _, last = last_run(services.jobs, wanted.job)
     return last is None or not last.bad_input
 

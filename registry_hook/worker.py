@@ -58,7 +58,7 @@ def run_worker(settings: Settings) -> None:
         reaper.start(held)
     timer = SweepTimer(jobs, settings.jobs.sweep_interval_s, lambda: answers(services.registry), time.time)
     timer.start()
-    _log.info("worker is running", executor=slot.executor_id, settings=services.settings)
+    _log.info("worker is running", executor=slot.executor_id, settings=services.options.fingerprint())
     stop.wait()
     _end_at_the_next_signal()
     timer.stop()

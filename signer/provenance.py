@@ -16,6 +16,7 @@ from signer.statements import Statement
 PREDICATE_PROVENANCE: Final = "https://slsa.dev/provenance/v1"
 DEFAULT_BUILDER_ID: Final = "https://dragonhook.dev/builder"
 _MAX_DEPENDENCIES: Final = 1024
+_CHUNK_DICTIONARY: Final = "chunk-dictionary"  # the name of such a dependency
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Build:
         started_on: with a time zone.
         finished_on: with a time zone.
         trigger: what started it, such as an event's id, for people.
+        dictionary: converted images of the same repository that the image shares blobs with, in the order in
+            which they were asked.
     """
 
     builder_id: str
@@ -41,6 +44,7 @@ class Build:
     started_on: datetime
     finished_on: datetime
     trigger: Mapping[str, str] = field(default_factory=dict)
+    dictionary: tuple[Digest, ...] = ()
 
 
 def provenance_statement(
@@ -68,7 +72,7 @@ def provenance_statement(
             "buildType": BUILD_TYPE,
             "externalParameters": {**build.parameters, "source": seen_as, "target": repository},
             "internalParameters": {**build.trigger, "sourceVerification": build.source_verification},
-            "resolvedDependencies": _dependencies(source),
+            "resolvedDependencies": _dependencies(source) + _dictionary(repository, build.dictionary),
         },
         "runDetails": {
             "builder": {"id": build.builder_id, "version": dict(build.versions)},
@@ -106,13 +110,21 @@ def _dependencies(source: SourceImage) -> list[dict[str, Any]]:
     return dependencies
 
 
+def _dictionary(repository: str, images: Sequence[Digest]) -> list[dict[str, Any]]:
+    return [
+        {"name": _CHUNK_DICTIONARY, "uri": f"oci://{repository}@{digest}", "digest": digest_set(digest)}
+        for digest in images
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """The fields of a provenance predicate that rules depend on."""
+    """The fields of a provenance predicate that rules depend on; and the chunk dictionary, for people."""
 
     build_type: str
     builder_id: str
     source_digest: Digest
+    dictionary: tuple[Digest, ...] = ()
 
     @classmethod
     def from_predicate(cls, value: object) -> Provenance:
@@ -132,6 +144,11 @@ class Provenance:
                 definition.text("buildType"),
                 fields.child("runDetails").child("builder").text("id"),
                 sources[0].digest("digest"),
+                tuple(
+                    item.digest("digest")
+                    for item in dependencies
+                    if item.optional_text("name") == _CHUNK_DICTIONARY
+                ),
             )
         except ChunkManifestError as error:
             raise MalformedError(str(error)) from error

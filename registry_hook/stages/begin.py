@@ -6,12 +6,16 @@ from typing import Final
 
 from converter.classify import Kind, check_convertible, classify, is_image_entry
 from converter.oci import Descriptor, Digest, ImageIndex, ImageManifest
+from converter.platforms import platform_of
 from registry_hook.errors import JobFailed
 from registry_hook.jobs.model import JsonObject
 from registry_hook.requests import IMAGE, ConversionRequest, text
 from registry_hook.services import Services
+from registry_hook.stages.dictionary import choose_dictionary
 from registry_hook.stages.outside import translated
 
+# What no image config reaches; Distribution takes manifests up to the same size.
+MAX_CONFIG_BYTES: Final = 4 * 1024 * 1024
 # There are some dozens of platforms. 4 MiB of index could name 40,000 images, each of them a request here and
 # a job.
 _MAX_IMAGES: Final = 256
@@ -21,10 +25,16 @@ def begin_image(services: Services, request: ConversionRequest) -> JsonObject:
     """Checks that the source is an image.
 
     Returns:
-        `started`: the time for the provenance, which a repeated step must not change.
+        `started`: the time for the provenance, and `dictionary`: the converted images to share blobs with,
+        where the repository does that. A repeated step must not change either.
     """
-    source_image(services, request)
-    return {"started": services.now()}
+    source = source_image(services, request)
+    result: dict[str, object] = {"started": services.now()}
+    if services.dedup.applies_to(request.repository):
+        platform = platform_of(source_config(services, request.repository, source))
+        chosen = choose_dictionary(services, request, source, platform)
+        result["dictionary"] = [str(digest) for digest in chosen]
+    return result
 
 
 def source_image(services: Services, request: ConversionRequest) -> ImageManifest:
@@ -41,6 +51,22 @@ def source_image(services: Services, request: ConversionRequest) -> ImageManifes
     with translated(reads_source=True):
         check_convertible(manifest, include_foreign=services.options.include_foreign)
     return manifest
+
+
+def source_config(services: Services, repository: str, source: ImageManifest) -> bytes:
+    """Fetches the image config of the source.
+
+    Raises:
+        JobFailed: it is longer than any config, or not what the manifest names.
+        RetryLater: the registry is unavailable.
+    """
+    size = source.config.size
+    if size > MAX_CONFIG_BYTES:
+        raise JobFailed(
+            f"the image config has {size} bytes, over the limit of {MAX_CONFIG_BYTES}", bad_input=True
+        )
+    with translated(reads_source=True), services.registry.open_blob(repository, source.config) as stream:
+        return stream.read()
 
 
 def begin_index(services: Services, request: ConversionRequest) -> JsonObject:

@@ -19,6 +19,7 @@ from registry_hook.requests import ConversionRequest, text
 from registry_hook.services import Services
 from registry_hook.stages.begin import digest_of, source_image, source_index
 from registry_hook.stages.convert import spooled
+from registry_hook.stages.dictionary import pinned
 from registry_hook.stages.outside import translated
 from signer.attach import Artifact, referrer_descriptor
 from signer.errors import ReferrersError
@@ -59,7 +60,7 @@ def sign_converted(
         `artifacts`: how many were attached.
     """
     source = source_image(services, request)
-    image = spooled(services, request, directory)
+    image = spooled(services, request, begun, directory)
     finished = datetime.fromisoformat(text(converted, "finished"))
     with translated():
         signed = sign_image(
@@ -68,7 +69,7 @@ def sign_converted(
                 manifest=image.manifest,
                 source=_source(services, request, source),
                 bootstrap=image.bootstrap,
-                blobs=tuple((blob.chunks, blob.chunk_list) for blob in image.blobs),
+                blobs=image.signed_blobs(),
                 build=_build(services, job_id, begun, finished),
                 issued_at=finished,
                 platform=platform_of(image.config),
@@ -167,7 +168,7 @@ def _source(services: Services, request: ConversionRequest, source: Manifest) ->
 
 
 def _build(services: Services, job_id: str, begun: JsonObject, finished: datetime) -> Build:
-    options = services.options
+    options, lent = services.options, pinned(begun)
     return Build(
         builder_id=services.builder_id,
         versions=services.versions,
@@ -176,10 +177,13 @@ def _build(services: Services, job_id: str, begun: JsonObject, finished: datetim
             "level": options.level,
             "chunkSize": options.chunk_size,
             "kernelMountable": options.kernel_mountable,
+            "shareLayers": options.share_layers,
             "encoder": options.fingerprint(),
+            **({"maxBorrowed": services.dedup.max_borrowed} if lent else {}),
         },
         source_verification="not verified",
         invocation_id=job_id,
         started_on=datetime.fromisoformat(text(begun, "started")),
         finished_on=finished,
+        dictionary=tuple(lent),
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from converter.options import ConvertOptions
 from p2p_seed.supernode import NoneEngine
+from registry_hook.dedup import DedupPolicy
 from registry_hook.errors import SettingsError
 from registry_hook.jobs.database import is_sqlite, open_engine
 from registry_hook.jobs.locks import FileLocks, PostgresLocks
@@ -35,6 +36,7 @@ def services(settings: Settings, jobs: Jobs, now_s: Callable[[], float] = time.t
         jobs=jobs,
         now_s=now_s,
         sleep=time.sleep,
+        dedup=DedupPolicy(settings.dedup.repositories, settings.dedup.versions, settings.dedup.max_borrowed),
     )
 
 
@@ -55,6 +57,7 @@ def convert_options(settings: Settings) -> ConvertOptions:
             digester=wanted.digester,
             prefetch=wanted.prefetch,
             media_types=wanted.media_types,
+            share_layers=wanted.share_layers,
             include_foreign=wanted.include_foreign,
             threads=wanted.threads,
         )

@@ -231,7 +231,7 @@ def test_a_repeated_job_writes_what_is_there(world: World) -> None:
     source = world.push("v1", small_image())
     world.event("v1", source)
     before = world.registry.snapshot()
-    job = ConversionRequest(IMAGE, REPOSITORY, source, world.services.settings).job(1)
+    job = ConversionRequest(IMAGE, REPOSITORY, source, world.services.settings(REPOSITORY)).job(1)
     pipeline.image(world.services, FakeRun(job.job_id), job.arguments)
     assert world.registry.snapshot() == before
 
@@ -240,7 +240,7 @@ def test_a_conversion_that_is_run_anew_replaces_its_bundles(world: World) -> Non
     source = world.push("v1", small_image())
     world.event("v1", source)
     world.now_s += 3600
-    world.run(ConversionRequest(IMAGE, REPOSITORY, source, world.services.settings).job(2))
+    world.run(ConversionRequest(IMAGE, REPOSITORY, source, world.services.settings(REPOSITORY)).job(2))
     listed = world.index(f"sha256-{Digest.parse(str(world.tag('v1-nydus'))).hex}").manifests
     predicates = [entry.annotations.get("dev.sigstore.bundle.predicateType") for entry in listed]
     assert len(set(predicates)) == len(predicates) == 4, "one bundle for each predicate, and the chunk list"
@@ -383,12 +383,14 @@ def test_a_step_after_the_spool_was_lost_makes_the_same_again(
     lost: list[Path] = []
     store_blobs = upload.store_blobs
 
-    def lose_the_spool(services: object, request: object, directory: Path) -> JsonObject:
+    def lose_the_spool(
+        services: Services, request: ConversionRequest, begun: JsonObject, directory: Path
+    ) -> JsonObject:
         if not lost:
             lost.append(directory)
             shutil.rmtree(directory)
             directory.mkdir()
-        return store_blobs(world.services, request, directory)  # type: ignore[arg-type]
+        return store_blobs(services, request, begun, directory)
 
     monkeypatch.setattr(upload, "store_blobs", lose_the_spool)
     source = world.push("v1", small_image())
@@ -418,7 +420,7 @@ def test_a_disk_that_is_full_when_a_job_begins_is_waited_out(
 
 def test_a_half_written_spool_is_made_again(world: World) -> None:
     source = world.push("v1", small_image())
-    job = ConversionRequest(IMAGE, REPOSITORY, source, world.services.settings).job(1)
+    job = ConversionRequest(IMAGE, REPOSITORY, source, world.services.settings(REPOSITORY)).job(1)
     directory = world.directory / "spool" / job.job_id
     directory.mkdir(parents=True)
     (directory / "image.json").write_text('{"blobs": []}')
@@ -468,9 +470,11 @@ def test_a_converted_blob_that_is_damaged_is_not_the_images_fault(
 ) -> None:
     store_blobs = upload.store_blobs
 
-    def damage(services: Services, request: ConversionRequest, directory: Path) -> JsonObject:
-        stored = store_blobs(services, request, directory)
-        blob = spooled(services, request, directory).blobs[0]
+    def damage(
+        services: Services, request: ConversionRequest, begun: JsonObject, directory: Path
+    ) -> JsonObject:
+        stored = store_blobs(services, request, begun, directory)
+        blob = spooled(services, request, begun, directory).blobs[0]
         if wrong == "the spooled blob":
             blob.path.write_bytes(blob.path.read_bytes()[:-1])
         else:

@@ -100,7 +100,7 @@ def test_a_tag_whose_name_for_us_is_taken_is_not_tried_every_hour(world: World) 
 
 def test_an_image_that_was_found_to_be_broken_is_not_tried_every_hour(world: World) -> None:
     source = world.push("v1", small_image())
-    job = ConversionRequest(IMAGE, REPOSITORY, source, world.services.settings).job(1)
+    job = ConversionRequest(IMAGE, REPOSITORY, source, world.services.settings(REPOSITORY)).job(1)
     world.jobs.enqueue(job)
     world.jobs.fail(job.job_id, "layer 1: gzip ends early", bad_input=True)
     assert swept(world) == []
@@ -113,7 +113,7 @@ def test_what_was_given_up_is_asked_for_again_and_converted_by_a_new_run(world: 
     swept(world)
     (asked,) = world.jobs.jobs
     source = Digest.parse(str(world.tag("v1")))
-    conversion = ConversionRequest(IMAGE, REPOSITORY, source, world.services.settings)
+    conversion = ConversionRequest(IMAGE, REPOSITORY, source, world.services.settings(REPOSITORY))
     world.jobs.enqueue(conversion.job(1))
     for job_id in (asked, conversion.job(1).job_id):
         world.jobs.jobs[job_id] = replace(world.jobs.jobs[job_id], state=JobState.ABANDONED)

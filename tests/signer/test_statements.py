@@ -143,6 +143,21 @@ def test_provenance() -> None:
     )
 
 
+def test_provenance_names_the_chunk_dictionary() -> None:
+    lenders = (Digest.of(b"newer"), Digest.of(b"older"))
+    statement = provenance_statement(REPOSITORY, SUBJECT, SOURCE, replace(BUILD, dictionary=lenders))
+    dependencies = statement.predicate["buildDefinition"]["resolvedDependencies"]
+    assert dependencies[2:] == [
+        {
+            "name": "chunk-dictionary",
+            "uri": f"oci://registry.test:5000/demo/app@{lender}",
+            "digest": {"sha256": lender.hex},
+        }
+        for lender in lenders
+    ]
+    assert Provenance.from_predicate(statement.predicate).dictionary == lenders
+
+
 def test_parameters_cannot_replace_what_the_signer_states() -> None:
     build = replace(BUILD, parameters={"source": "x"}, trigger={"sourceVerification": "verified"})
     definition = provenance_statement(REPOSITORY, SUBJECT, SOURCE, build).predicate["buildDefinition"]

@@ -7,17 +7,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeAlias
 
 from converter.classify import Kind, check_convertible, classify, is_image_entry
 from converter.errors import UnsupportedImageError
 from converter.image import ConvertedImage, convert_image
-from converter.oci import Descriptor, ImageIndex, ImageManifest, Platform
+from converter.oci import Descriptor, ImageIndex, ImageManifest, Manifest, Platform
 from converter.options import ConvertOptions
 from converter.platforms import matches, platform_of, require_all
 from converter.progress import Progress
 from registry_hook.converted_index import converted_index
 from registry_hook.dictionaries import NamedDictionaries
+from registry_hook.merged_index import merged_index
 from registry_hook.transports import ImageSink, ImageSource, copy_image
+
+_Entry: TypeAlias = tuple[Descriptor, ImageManifest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ def convert_one(
     work_dir: Path | None,
     platforms: Sequence[Platform] = (),
     dictionaries: NamedDictionaries | None = None,
+    *,
+    merged: bool = False,
 ) -> Outcome:
     """Converts an image, or the images of an index.
 
@@ -53,6 +59,7 @@ def convert_one(
         platforms: which images of an index; none means all. For a single platform the result is its image,
             else an index.
         dictionaries: images to borrow chunks from. Their blobs are copied where the destination lacks them.
+        merged: the result is an index of the images of the source, as they are, and of their conversions.
 
     Raises:
         UnsupportedImageError: there is no image that can be converted, or none for a platform.
@@ -67,8 +74,12 @@ def convert_one(
                 # A platform that was asked for must be that of the image; no index says it here.
                 config = source.read_blob(manifest.config)
                 require_all(f"the image {manifest.digest}", platforms, [platform_of(config)])
+            if merged:
+                return conversion.merged(manifest, [(manifest.descriptor, manifest)])
             return conversion.image(manifest)
         chosen = _images(source, manifest, platforms)
+        if merged:
+            return conversion.merged(manifest, chosen)
         if len(platforms) == 1 and len(chosen) == 1:
             return conversion.image(chosen[0][1])
         return conversion.index(manifest, chosen)
@@ -92,8 +103,57 @@ class _Conversion:
         self._put_blobs(converted)
         return Outcome(self.sink.publish(converted.manifest.raw, converted.manifest.media_type))
 
-    def index(self, source: ImageIndex, chosen: Sequence[tuple[Descriptor, ImageManifest]]) -> Outcome:
+    def index(self, source: ImageIndex, chosen: Sequence[_Entry]) -> Outcome:
         """Converts images of an index and publishes an index of them."""
+        results, kept = self._convert_all(chosen)
+        entries = []
+        for entry, image, converted in results:
+            if converted is None:
+                copy_image(self.source, self.sink, image, self.work_dir)
+                entries.append(entry)
+            else:
+                entries.append(replace(self._put(converted), platform=entry.platform))
+        index = converted_index(source, entries)
+        return Outcome(self.sink.publish(index.raw, index.media_type), kept)
+
+    def merged(self, source: Manifest, chosen: Sequence[_Entry]) -> Outcome:
+        """Converts images and publishes an index of all images of the source and the conversions."""
+        if not self.source.has_manifests:
+            raise UnsupportedImageError(
+                "a merged index keeps the source's manifest, and this source has none"
+            )
+        results, kept = self._convert_all(chosen)
+        platforms = {
+            entry.digest: entry.platform or platform_of(self.source.read_blob(image.config))
+            for entry, image, _ in results
+        }
+        if None in platforms.values():
+            raise UnsupportedImageError(
+                f"an image of {source.digest} names no platform, by which a merged index matches conversions"
+            )
+        originals = []
+        for entry in source.manifests if isinstance(source, ImageIndex) else [source.descriptor]:
+            child = self.source.manifest(entry.digest) if isinstance(source, ImageIndex) else source
+            if not isinstance(child, ImageManifest):
+                raise UnsupportedImageError(f"{entry.digest} is an index inside the index {source.digest}")
+            copy_image(self.source, self.sink, child, self.work_dir)
+            originals.append(replace(entry, platform=platforms.get(entry.digest, entry.platform)))
+        conversions = [
+            replace(self._put(converted), platform=platforms[entry.digest])
+            for entry, _, converted in results
+            if converted is not None
+        ]
+        index = merged_index(source, originals, conversions)
+        return Outcome(self.sink.publish(index.raw, index.media_type), kept)
+
+    def _convert_all(
+        self, chosen: Sequence[_Entry]
+    ) -> tuple[list[tuple[Descriptor, ImageManifest, ConvertedImage | None]], tuple[str, ...]]:
+        """Converts images; gives None for what stays as it is, and the reason for each of those.
+
+        Raises:
+            UnsupportedImageError: all of them would stay.
+        """
         kept, results = [], list[tuple[Descriptor, ImageManifest, ConvertedImage | None]]()
         for entry, image in chosen:
             try:
@@ -105,17 +165,12 @@ class _Conversion:
                 results.append((entry, image, self._convert(image)))
         if len(kept) == len(chosen):
             raise UnsupportedImageError("; ".join(kept))
-        entries = []
-        for entry, image, converted in results:
-            if converted is None:
-                copy_image(self.source, self.sink, image, self.work_dir)
-                entries.append(entry)
-                continue
-            self._put_blobs(converted)
-            stored = self.sink.put_manifest(converted.manifest.raw, converted.manifest.media_type)
-            entries.append(replace(stored, platform=entry.platform))
-        index = converted_index(source, entries)
-        return Outcome(self.sink.publish(index.raw, index.media_type), tuple(kept))
+        return results, tuple(kept)
+
+    def _put(self, converted: ConvertedImage) -> Descriptor:
+        """Stores a converted image under its digest."""
+        self._put_blobs(converted)
+        return self.sink.put_manifest(converted.manifest.raw, converted.manifest.media_type)
 
     def _convert(self, image: ImageManifest) -> ConvertedImage:
         work = self.directories.enter_context(TemporaryDirectory(prefix="dragonhook-", dir=self.work_dir))

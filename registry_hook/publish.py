@@ -12,11 +12,13 @@ from typing import Final
 import structlog
 
 from converter.classify import Kind, classify
-from converter.oci import Digest, Manifest
+from converter.oci import Digest, ImageIndex, Manifest
 from registry_hook.jobs.model import JsonObject
+from registry_hook.merged_index import merged_from
 from registry_hook.registry.errors import NotFoundError
 from registry_hook.requests import ConversionRequest, PublicationRequest, text
 from registry_hook.services import Services
+from registry_hook.stages.merge import put_merged_index
 from registry_hook.stages.outside import translated
 
 SUFFIX: Final = "-nydus"
@@ -52,14 +54,33 @@ def publish_tag(
             manifest = services.registry.manifest(request.repository, str(digest))
             services.registry.put_manifest(request.repository, target, manifest.raw, manifest.media_type)
             _log.info("tag moved", repository=request.repository, tag=target, digest=str(digest))
-        if not _means(services, request, source.source):
+        merged = {}
+        if services.merged_index:
+            index = put_merged_index(services, source, converted)
+            # The last look is as near to the move as it can be: a push in between would be lost.
+            if not _means(services, request, source.source):
+                return {"moved": True}
+            _move(services, request, index)
+            merged = {"merged": str(index.digest)}
+        elif not _means(services, request, source.source):
             return {"moved": True}
-    return {"published": target, "digest": str(digest), "source": str(source.source)}
+    return {"published": target, "digest": str(digest), "source": str(source.source), **merged}
+
+
+def _move(services: Services, request: PublicationRequest, index: ImageIndex) -> None:
+    """Points the source's tag to the merged index, if it does not yet."""
+    current = services.registry.resolve(request.repository, request.tag)
+    if current is None or current.digest != index.digest:
+        services.registry.put_manifest(request.repository, request.tag, index.raw, index.media_type)
+        _log.info("tag moved", repository=request.repository, tag=request.tag, digest=str(index.digest))
 
 
 def _means(services: Services, request: PublicationRequest, source: Digest) -> bool:
+    """Whether the tag means the source: itself, or an index of ours that offers it with a conversion."""
     found = services.registry.resolve(request.repository, request.tag)
-    return found is not None and found.digest == source
+    if found is None or found.digest == source or not services.merged_index:
+        return found is not None and found.digest == source
+    return merged_from(services.registry.manifest(request.repository, str(found.digest))) == source
 
 
 def is_foreign(manifest: Manifest) -> bool:

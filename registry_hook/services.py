@@ -35,6 +35,7 @@ class Services:
         now_s: seconds since the epoch.
         sleep: waits for some seconds.
         dedup: where images share blobs with earlier ones.
+        merged_index: whether the source's tag becomes an index of the source and its conversion.
     """
 
     registry: RegistryClient
@@ -50,6 +51,7 @@ class Services:
     now_s: Callable[[], float]
     sleep: Callable[[float], None]
     dedup: DedupPolicy = NO_DEDUP
+    merged_index: bool = False
 
     def settings(self, repository: str) -> str:
         """Everything beside its source that decides what a conversion leaves in a repository.

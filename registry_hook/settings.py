@@ -26,6 +26,7 @@ from registry_hook.settings_sections import (
     DedupSettings,
     GatewaySection,
     JobSettings,
+    PublishSettings,
     RegistrySettings,
     SigningSettings,
     StoreSettings,
@@ -56,6 +57,7 @@ class Settings(BaseSettings):
     jobs: JobSettings = JobSettings()
     convert: ConvertSettings = ConvertSettings()
     dedup: DedupSettings = DedupSettings()
+    publish: PublishSettings = PublishSettings()
     signing: SigningSettings = SigningSettings()
     store: StoreSettings = StoreSettings()
     gateway: GatewaySection = GatewaySection()

@@ -225,6 +225,12 @@ class DedupSettings(Section):
     max_borrowed: Annotated[int, Field(ge=0, le=127)] = 16
 
 
+class PublishSettings(Section):
+    """Under which names converted images are published, beside `<tag>-nydus`."""
+
+    merged_index: bool = False
+
+
 class SigningSettings(Section):
     """The key that vouches for converted images: ECDSA P-256, generated at the first start unless given."""
 

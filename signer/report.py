@@ -63,8 +63,9 @@ class VerificationReport:
         images: the one image, or each image of the index in order.
         deep: whether all stored bytes were read and compared.
         rules: the rules that were applied; all of them passed.
-        kept: images that stand in the index as the source has them, because they have layers that may not be
-            distributed. Nobody signed them; the index, which was signed, names them by digest.
+        kept: images that stand in the index as the source has them: because they have layers that may not be
+            distributed, or because the index offers them beside their conversions. Nobody signed them; the
+            index, which was signed, names them by digest.
     """
 
     reference: str

@@ -112,7 +112,8 @@ class _Verification:
             index = self._index(manifest)
             self._check_source(index.provenance.source_digest)
             children = {child.digest: child for child in manifest.manifests}.values()
-            found = [self._child(child) for child in children]
+            merged = any(child.artifact_type == media_types.NYDUS_MANIFEST for child in children)
+            found = [self._child(child, merged=merged) for child in children]
             images = tuple(image for image in found if isinstance(image, ImageReport))
             kept = tuple(image for image in found if isinstance(image, Digest))
         else:
@@ -150,8 +151,10 @@ class _Verification:
         )
         return IndexReport(index.digest, (signed.signed_by, origin.signed_by), provenance)
 
-    def _child(self, child: Descriptor) -> ImageReport | Digest:
+    def _child(self, child: Descriptor, *, merged: bool) -> ImageReport | Digest:
         """An image of the index; or the digest of one that was not converted, which the index vouches for."""
+        if merged and child.artifact_type != media_types.NYDUS_MANIFEST:
+            return child.digest
         try:
             manifest = self._manifest(child.digest)
             if not isinstance(manifest, ImageManifest):

@@ -41,6 +41,7 @@ FOREIGN_LAYER_TYPES: Final = (
 )
 
 NYDUS_BLOB: Final = "application/vnd.oci.image.layer.nydus.blob.v1"
+NYDUS_MANIFEST: Final = "application/vnd.nydus.image.manifest.v1+json"  # artifact type in a merged index
 ANNOTATION_NYDUS_BLOB: Final = "containerd.io/snapshot/nydus-blob"
 ANNOTATION_NYDUS_REF: Final = "containerd.io/snapshot/nydus-ref"  # digest of the layer that has the data
 ANNOTATION_NYDUS_BOOTSTRAP: Final = "containerd.io/snapshot/nydus-bootstrap"

@@ -89,6 +89,10 @@ def _full_work_directory(work_dir: Path | None) -> Iterator[None]:
     "--max-borrowed", type=click.IntRange(0, 127), default=DEFAULT_MAX_BLOBS, show_default=True,
     help="Blobs of --chunk-dict images that the result may refer to, beside those of layers it has as well.",
 )  # fmt: skip
+@click.option(
+    "--merged-index", is_flag=True,
+    help="Make an index of SRC's own images, as they are, and of their conversions.",
+)  # fmt: skip
 @click.option("--work-dir", type=_DIRECTORY, help="For the result meanwhile; default: $TMPDIR, else /tmp.")
 @client_options
 def convert(
@@ -98,6 +102,7 @@ def convert(
     platforms: tuple[Platform, ...],
     dictionaries: tuple[str, ...],
     max_borrowed: int,
+    merged_index: bool,
     work_dir: Path | None,
     clients: Clients,
 ) -> None:
@@ -118,7 +123,7 @@ def convert(
     ):
         lenders = [opened.enter_context(open_source(name, clients, work_dir)) for name in dictionaries]
         named = NamedDictionaries(lenders, max_borrowed)
-        outcome = convert_one(image, sink, options, progress, work_dir, platforms, named)
+        outcome = convert_one(image, sink, options, progress, work_dir, platforms, named, merged=merged_index)
     for note in outcome.kept:
         click.echo(f"kept: {note}", err=True)
     click.echo(str(outcome.descriptor.digest))
@@ -190,5 +195,5 @@ def describe(report: VerificationReport) -> Iterator[str]:
         for signed in image.signatures:
             yield f"    signed: {signed.predicate_type} by key {signed.key_hint}"
     for digest in report.kept:
-        yield f"  image {digest}, not converted: it has layers that may not be distributed"
+        yield f"  image {digest}, as the source has it"
     yield "  rules: " + ", ".join(f"{rule.value} {rule.name.lower()}" for rule in report.rules)

@@ -8,6 +8,7 @@ from converter.classify import Kind, classify, is_foreign_layer
 from converter.oci import Descriptor, ImageIndex, ImageManifest, Manifest, media_types
 from registry_hook.errors import JobFailed, RetryLater
 from registry_hook.jobs.model import JsonObject
+from registry_hook.merged_index import merged_from
 from registry_hook.notification import is_artifact_tag
 from registry_hook.registry.errors import NotFoundError
 from registry_hook.requests import IMAGE, INDEX, PublicationRequest
@@ -38,6 +39,8 @@ def resolve_tag(services: Services, request: PublicationRequest) -> JsonObject:
             manifest = services.registry.manifest(request.repository, str(found.digest))
         except NotFoundError as error:
             raise RetryLater(f"{request.repository}@{found.digest} was deleted meanwhile") from error
+        if services.merged_index and (source := merged_from(manifest)) is not None:
+            manifest = services.registry.manifest(request.repository, str(source))
         _refuse_unreadable(manifest)
         reason = why_not(manifest, include_foreign=services.options.include_foreign)
         if reason is not None:

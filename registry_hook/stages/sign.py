@@ -105,6 +105,39 @@ def sign_index_of(
     return _attach(services, request, signed, index, listed=made["listed"] is True)
 
 
+def sign_merged(
+    services: Services, request: ConversionRequest, converted: JsonObject, index: ImageIndex
+) -> JsonObject:
+    """Signs an index of source and conversion, which is no referrer of the source.
+
+    Args:
+        services: the outside world.
+        request: names the source.
+        converted: the result of the conversion; its time is the index's.
+        index: what is signed.
+
+    Returns:
+        `artifacts`: how many were attached.
+    """
+    source = services.registry.manifest(request.repository, str(request.source))
+    finished = text(converted, "finished")
+    signed = sign_index(
+        IndexSigningRequest(
+            repository=services.named(request.repository),
+            index=index,
+            source=_source(services, request, source),
+            build=_build(
+                services,
+                f"merge-{index.digest.hex[:20]}",
+                {"started": finished},
+                datetime.fromisoformat(finished),
+            ),
+        ),
+        services.signer,
+    )
+    return _attach(services, request, signed, index, listed=True)
+
+
 def _attach(
     services: Services,
     request: ConversionRequest,

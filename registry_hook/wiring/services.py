@@ -37,6 +37,7 @@ def services(settings: Settings, jobs: Jobs, now_s: Callable[[], float] = time.t
         now_s=now_s,
         sleep=time.sleep,
         dedup=DedupPolicy(settings.dedup.repositories, settings.dedup.versions, settings.dedup.max_borrowed),
+        merged_index=settings.publish.merged_index,
     )
 
 

@@ -20,8 +20,8 @@ from tests.trees import Tree, assert_same_tree
 
 FORMS = {
     "4K": ConvertOptions(chunk_size=1 << 12),
-    "32K-lz4": ConvertOptions(chunk_size=1 << 15, compressor="lz4_block"),
-    "16M-lz4-sha256": ConvertOptions(chunk_size=1 << 24, compressor="lz4_block", digester="sha256"),
+    "32K-lz4-sha256": ConvertOptions(chunk_size=1 << 15, compressor="lz4_block", digester="sha256"),
+    "16M-lz4": ConvertOptions(chunk_size=1 << 24, compressor="lz4_block"),
     "prefetch": ConvertOptions(prefetch=("/big/shrinks", "/nothing", "/big", "/l")),
 }
 MIB = 1 << 20

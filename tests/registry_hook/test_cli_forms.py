@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from converter.blob import BlobReader
-from converter.oci import ImageManifest, media_types, parse_manifest
+from converter.classify import Kind, classify
+from converter.oci import ImageIndex, ImageManifest, media_types, parse_manifest
 from converter.rafs.layout import Digester
 from converter.rafs.reader import read_bootstrap
 from registry_hook.cli import main
@@ -85,3 +86,41 @@ def test_registries_take_docker_types(
     # it has learnt to, docs/converted-image.md has to say so.
     with pytest.raises(ProgramError, match="unsupported docker v2s2 media type"):
         run_program("skopeo", *INSECURE, "--preserve-digests", place, f"dir:{tmp_path}/copy")
+
+
+def test_a_merged_index(tmp_path: Path) -> None:
+    image = small_image()
+    image.write_layout(tmp_path / "in", "v1")
+    result = run(f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out:v1", "--merged-index")
+    assert result.exit_code == 0, result.output
+    entry = json.loads((tmp_path / "out/index.json").read_bytes())["manifests"][0]
+    blobs = tmp_path / "out/blobs/sha256"
+    index = parse_manifest((blobs / entry["digest"].removeprefix("sha256:")).read_bytes())
+    assert isinstance(index, ImageIndex)
+    original, converted = index.manifests
+    assert (original.digest, original.artifact_type) == (image.manifest.digest, None)
+    assert converted.artifact_type == "application/vnd.nydus.image.manifest.v1+json"
+    assert str(original.platform) == str(converted.platform) == "linux/amd64"
+    assert classify(index) is Kind.NYDUS
+    for child in (original, converted):
+        found = parse_manifest((blobs / child.digest.hex).read_bytes())
+        assert isinstance(found, ImageManifest)
+        assert all((blobs / blob.digest.hex).is_file() for blob in (found.config, *found.layers))
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("kind", list(RegistryKind))
+def test_clients_take_the_original_of_a_merged_index(
+    kind: RegistryKind, start_registry: Callable[..., Registry], tmp_path: Path
+) -> None:
+    registry = start_registry(kind)
+    image = small_image()
+    image.write_layout(tmp_path / "in", "v1")
+    place = f"docker://{registry.host}/demo/app:v1"
+    result = run(f"oci:{tmp_path}/in:v1", place, "--merged-index", "--plain-http")
+    assert result.exit_code == 0, result.output
+    run_program("skopeo", *INSECURE, "--preserve-digests", place, f"oci:{tmp_path}/copy:v1")
+    assert manifest(tmp_path / "copy").digest == image.manifest.digest
+    # With all images skopeo 1.9 would write the index anew, and forget the artifact types.
+    with pytest.raises(ProgramError, match="cannot modify it"):
+        run_program("skopeo", *INSECURE, "--all", "--preserve-digests", place, f"oci:{tmp_path}/all:v1")

@@ -486,3 +486,71 @@ def test_a_converted_blob_that_is_damaged_is_not_the_images_fault(
         world.event("v1", world.push("v1", small_image()))
     assert not caught.value.bad_input
     assert world.tag("v1-nydus") is None
+
+
+def test_a_merged_index_offers_the_source_and_its_conversion(world: World) -> None:
+    world.services = replace(world.services, merged_index=True)
+    source = world.push("v1", small_image())
+    result = world.event("v1", source)
+    merged = world.index("v1")
+    assert result["merged"] == str(merged.digest) == world.tag("v1")
+    assert [str(entry.digest) for entry in merged.manifests] == [str(source), world.tag("v1-nydus")]
+    assert [str(entry.platform) for entry in merged.manifests] == ["linux/amd64", "linux/amd64"]
+    assert [entry.artifact_type for entry in merged.manifests] == [None, media_types.NYDUS_MANIFEST]
+    assert merged.subject is None
+    assert verified_source(world, "v1") == source
+    # nydus-snapshotter takes what is listed first for the source.
+    assert [str(entry.digest) for entry in world.index(f"sha256-{source.hex}").manifests] == [
+        world.tag("v1-nydus")
+    ]
+
+
+def test_our_own_merged_index_starts_nothing_new(world: World) -> None:
+    world.services = replace(world.services, merged_index=True)
+    world.event("v1", world.push("v1", small_image()))
+    before, jobs = world.registry.snapshot(), len(conversions(world))
+    result = world.event("v1", world.index("v1").digest)
+    assert result["published"] == "v1-nydus"
+    assert (world.registry.snapshot(), len(conversions(world))) == (before, jobs)
+    # Switched off again, it is a Nydus image like any other.
+    world.services = replace(world.services, merged_index=False)
+    assert "skipped" in world.event("v1", None)
+    assert world.registry.snapshot() == before
+
+
+def test_a_push_replaces_a_merged_index(world: World) -> None:
+    world.services = replace(world.services, merged_index=True)
+    world.event("v1", world.push("v1", small_image("old")))
+    source = world.push("v1", small_image("new"))
+    world.event("v1", source)
+    assert world.index("v1").manifests[0].digest == source
+    assert verified_source(world, "v1") == verified_source(world, "v1-nydus") == source
+
+
+def test_a_merged_index_of_an_index_keeps_all_its_entries(
+    world: World, index_entries: list[dict[str, object]]
+) -> None:
+    world.services = replace(world.services, merged_index=True)
+    source = world.push_index("multi", index_entries)
+    world.event("multi", source)
+    merged, made = world.index("multi"), world.index("multi-nydus")
+    assert [entry.to_json() for entry in merged.manifests[:3]] == index_entries
+    assert [entry.digest for entry in merged.manifests[3:]] == [entry.digest for entry in made.manifests]
+    assert [str(entry.platform) for entry in merged.manifests[3:]] == ["linux/amd64", "linux/arm64/v8"]
+    assert verified_source(world, "multi") == source
+
+
+def test_a_tag_that_moves_before_its_merged_index_is_not_overwritten(world: World) -> None:
+    world.services = replace(world.services, merged_index=True)
+    first, second = world.push("v1", small_image("1")), None
+
+    def move_it_behind_the_converted_tag(method: str, path: str) -> None:
+        nonlocal second
+        if method == "PUT" and path.endswith("/manifests/v1-nydus") and second is None:
+            second = world.push("v1", small_image("2"))
+
+    world.registry.before = move_it_behind_the_converted_tag
+    world.event("v1", first)
+    assert second is not None
+    assert world.index("v1").manifests[0].digest == second
+    assert verified_source(world, "v1-nydus") == second

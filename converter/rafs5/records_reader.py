@@ -34,6 +34,7 @@ class Records:
         names: of each.
         targets: of symlinks, by row.
         xattrs: sorted by name, by row, where there are any.
+        xattr_sizes: bytes that they take, by row, without padding.
         chunk_counts: of each row; 0 but for regular files.
         chunks: chunk records of all rows together, `rafs.layout.CHUNK_RECORD`.
     """
@@ -42,6 +43,7 @@ class Records:
     names: list[bytes]
     targets: dict[int, bytes]
     xattrs: dict[int, Xattrs]
+    xattr_sizes: dict[int, int]
     chunk_counts: Int64s
     chunks: npt.NDArray[Any]
 
@@ -84,14 +86,15 @@ def read_records(view: memoryview, positions: Int64s) -> Records:
         row: data[at : at + int(inodes["symlink_size"][row])]
         for row, at in zip(symlinks.tolist(), target_at[symlinks].tolist(), strict=True)
     }
-    pairs = {}
+    pairs, pair_sizes = {}, {}
     for row in np.flatnonzero(has_xattrs).tolist():
         at = int(xattrs_at[row]) + XATTRS_HEAD_SIZE
-        pairs[row] = _decode_xattrs(data[at : at + int(xattr_sizes[row])])
+        pair_sizes[row] = int(xattr_sizes[row])
+        pairs[row] = _decode_xattrs(data[at : at + pair_sizes[row]])
     row_of = np.repeat(np.arange(len(counts)), counts)
     within = np.arange(len(row_of)) - (np.cumsum(counts) - counts)[row_of]
     chunks = _gather(words, chunks_at[row_of] + within * CHUNK_RECORD.itemsize, CHUNK_RECORD)
-    return Records(inodes, names, targets, pairs, counts, chunks)
+    return Records(inodes, names, targets, pairs, pair_sizes, counts, chunks)
 
 
 def _gather(words: npt.NDArray[np.uint64], positions: Int64s, dtype: np.dtype[Any]) -> npt.NDArray[Any]:

@@ -29,6 +29,8 @@ def errors_in_one_line(clients: Clients) -> Iterator[None]:
         yield
     except (InvalidLocationError, KeyFileError) as error:
         raise WrongCommandLine(one_line(error)) from error
+    except BrokenPipeError:
+        raise  # nobody reads our output any more, which click ends quietly
     except (
         ConvertError, RegistryError, TransportError, OciError, SignerError, ChunkManifestError, OSError,
     ) as error:  # fmt: skip

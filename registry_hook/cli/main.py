@@ -10,7 +10,8 @@ import click
 
 _COMMANDS: Final = {
     "serve": "service", "web": "service", "worker": "service", "gateway": "service",
-    "convert": "image", "verify": "image", "check": "check", "backfill": "service", "version": "service",
+    "convert": "image", "verify": "image", "check": "check", "inspect": "inspect", "backfill": "service",
+    "version": "service",
 }  # fmt: skip
 
 

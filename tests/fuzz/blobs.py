@@ -22,18 +22,36 @@ _TOC: Final = struct.Struct("<I4x16s32sQQQ48x")
 _CHUNK_INFO: Final = struct.Struct("<IIIIQQQQQI4032xI")  # docs/nydus-image.md §2.5
 _STORED: Final = 1
 _ZSTD: Final = 2
+_COMPRESSOR_ZSTD: Final = 3  # in the header of the chunk info table
+_VERSION_2: Final = 0x4  # among the features of a blob: its chunk info is of version 2
 _MAX_CONTENT: Final = 1 << 22
 
 
 @dataclass
 class Parts:
-    """What a blob with a table of contents consists of, uncompressed."""
+    """What a blob with a table of contents consists of, uncompressed.
 
-    chunks: bytes
+    Args:
+        chunks: the chunk section; None if there is none.
+        elsewhere: header and line of the table of contents of a chunk section that is announced, but is in
+            another file (as nydus-image writes index blobs); else None.
+        chunk_info: the chunk info table.
+        chunk_info_header: fields of its header, magics included.
+        digests: of the chunks.
+        bootstrap: the one inside.
+    """
+
+    chunks: bytes | None
+    elsewhere: tuple[bytes, bytes] | None
     chunk_info: bytes
     chunk_info_header: tuple[int, ...]
     digests: bytes
     bootstrap: bytes
+
+    @property
+    def row_size(self) -> int:
+        """Bytes of a row of the chunk info table."""
+        return 24 if self.chunk_info_header[1] & _VERSION_2 else 16
 
 
 def spoil(rng: random.Random, blob: bytes, others: list[bytes]) -> bytes:
@@ -43,12 +61,12 @@ def spoil(rng: random.Random, blob: bytes, others: list[bytes]) -> bytes:
         return mutate.spoil(rng, blob, others)
     kind = rng.randrange(10)
     if kind < 4:
-        parts.chunk_info = _spoil_table(rng, parts.chunk_info)
+        parts.chunk_info = _spoil_table(rng, parts.chunk_info, parts.row_size)
     elif kind < 6:
         parts.chunk_info_header = _spoil_header(rng, parts.chunk_info_header)
     elif kind == 6:
         parts.digests = mutate.spoil(rng, parts.digests)
-    elif kind == 7:
+    elif kind == 7 and parts.chunks is not None:
         parts.chunks = mutate.spoil(rng, parts.chunks)
     else:
         parts.bootstrap = spoil_bootstrap(rng, parts.bootstrap)
@@ -66,8 +84,9 @@ def spoil_bootstrap(rng: random.Random, data: bytes) -> bytes:
 
 
 def split(blob: bytes) -> Parts | None:
-    """The parts of a blob with a table of contents that describes it; None for any other."""
+    """The parts of a blob with a table of contents; None for any other."""
     sections: dict[bytes, bytes] = {}
+    elsewhere = None
     end = len(blob)
     while end >= _HEADER:
         header = blob[end - _HEADER : end]
@@ -75,61 +94,65 @@ def split(blob: bytes) -> Parts | None:
         if not digits.isdigit() or not name or name in sections:
             return None
         start = end - _HEADER - int(digits, 8)
+        if start < 0 and end == _HEADER and name == b"image.blob" and b"rafs.blob.toc" in sections:
+            elsewhere = header, sections[b"rafs.blob.toc"][: _TOC.size]
+            break
         if start < 0:
             return None
         sections[name] = blob[start : end - _HEADER]
         end = start
-    needed = {b"image.blob", b"blob.meta", b"blob.digest", b"image.boot", b"rafs.blob.toc"}
-    if end or sections.keys() != needed:
+    if sections.keys() - {b"image.blob"} != {b"blob.meta", b"blob.digest", b"image.boot", b"rafs.blob.toc"}:
         return None
-    fields = _CHUNK_INFO.unpack(sections[b"blob.meta"][-_CHUNK_INFO.size :])
-    unpacked = [
-        content if entry[0] == _STORED else zstandard.ZstdDecompressor().decompress(content, _MAX_CONTENT)
-        for content, entry in (
-            (sections[b"blob.meta"][: -_CHUNK_INFO.size], _line(sections, b"blob.meta")),
-            (sections[b"image.boot"], _line(sections, b"image.boot")),
-        )
-    ]
-    return Parts(sections[b"image.blob"], unpacked[0], fields, sections[b"blob.digest"], unpacked[1])
+    meta = sections[b"blob.meta"]
+    return Parts(
+        chunks=sections.get(b"image.blob"),
+        elsewhere=elsewhere,
+        chunk_info=_unpack(sections, b"blob.meta", meta[: -_CHUNK_INFO.size]),
+        chunk_info_header=_CHUNK_INFO.unpack(meta[-_CHUNK_INFO.size :]),
+        digests=sections[b"blob.digest"],
+        bootstrap=_unpack(sections, b"image.boot", sections[b"image.boot"]),
+    )
 
 
-def _line(sections: dict[bytes, bytes], name: bytes) -> tuple[int, ...]:
-    toc = sections[b"rafs.blob.toc"]
-    return next(line for line in _TOC.iter_unpack(toc) if line[1].rstrip(b"\0") == name)
+def _unpack(sections: dict[bytes, bytes], name: bytes, stored: bytes) -> bytes:
+    lines = _TOC.iter_unpack(sections[b"rafs.blob.toc"])
+    flag = next(line[0] for line in lines if line[1].rstrip(b"\0") == name)
+    return stored if flag == _STORED else zstandard.ZstdDecompressor().decompress(stored, _MAX_CONTENT)
 
 
 def join(parts: Parts) -> bytes:
     """A blob of these parts, with right offsets, sizes and digests wherever the parts leave them alone."""
-    blob, toc = b"", b""
-
-    def add(name: bytes, content: bytes, stored: bytes, flag: int, digest: bytes | None = None) -> None:
-        nonlocal blob, toc
-        digest = digest or hashlib.sha256(content).digest()
-        toc += _TOC.pack(flag, name, digest, len(blob), len(stored), len(content))
-        blob += stored
-
-    usize = _end_of(parts)
-    with_header = parts.chunks + section_header(b"image.blob", len(parts.chunks))
-    toc += _TOC.pack(
-        _STORED, b"image.blob", hashlib.sha256(with_header).digest(), 0, len(parts.chunks), usize
-    )
-    blob += with_header
+    blob, toc = _chunk_section(parts)
     table, flag = _pack(parts.chunk_info)
-    offset = len(blob)
-    add(b"blob.meta", parts.chunk_info, table, flag)
     magic, features, _, entries, _, _, _, *zran = parts.chunk_info_header
-    packed = 0 if flag == _STORED else 2
+    compressor = 0 if flag == _STORED else _COMPRESSOR_ZSTD
     header = _CHUNK_INFO.pack(
-        magic, features, packed, entries, offset, len(table), len(parts.chunk_info), *zran
+        magic, features, compressor, entries, len(blob), len(table), len(parts.chunk_info), *zran
     )
-    add(b"blob.meta.header", header, header, _STORED)
-    blob += section_header(b"blob.meta", len(table) + len(header))
-    add(b"blob.digest", parts.digests, parts.digests, _STORED)
-    blob += section_header(b"blob.digest", len(parts.digests))
-    boot = zstandard.ZstdCompressor(level=1).compress(parts.bootstrap)
-    add(b"image.boot", parts.bootstrap, boot, _ZSTD)
-    blob += section_header(b"image.boot", len(boot))
+    toc += _toc_line(b"blob.meta", parts.chunk_info, len(blob), table, flag)
+    toc += _toc_line(b"blob.meta.header", header, len(blob) + len(table), header, _STORED)
+    blob += table + header + section_header(b"blob.meta", len(table) + len(header))
+    toc += _toc_line(b"blob.digest", parts.digests, len(blob), parts.digests, _STORED)
+    blob += parts.digests + section_header(b"blob.digest", len(parts.digests))
+    bootstrap = zstandard.ZstdCompressor(level=1).compress(parts.bootstrap)
+    toc += _toc_line(b"image.boot", parts.bootstrap, len(blob), bootstrap, _ZSTD)
+    blob += bootstrap + section_header(b"image.boot", len(bootstrap))
     return blob + toc + section_header(b"rafs.blob.toc", len(toc))
+
+
+def _chunk_section(parts: Parts) -> tuple[bytes, bytes]:
+    """The beginning of a blob and of its table of contents."""
+    if parts.elsewhere is not None:
+        return parts.elsewhere
+    if parts.chunks is None:
+        return b"", b""
+    blob = parts.chunks + section_header(b"image.blob", len(parts.chunks))
+    digest = hashlib.sha256(blob).digest()
+    return blob, _TOC.pack(_STORED, b"image.blob", digest, 0, len(parts.chunks), _end_of(parts))
+
+
+def _toc_line(name: bytes, content: bytes, offset: int, stored: bytes, flag: int) -> bytes:
+    return _TOC.pack(flag, name, hashlib.sha256(content).digest(), offset, len(stored), len(content))
 
 
 def _pack(content: bytes) -> tuple[bytes, int]:
@@ -146,11 +169,11 @@ def _end_of(parts: Parts) -> int:
     return ((word & 0xFFFFFFFF000) + size + 4095) // 4096 * 4096
 
 
-def _spoil_table(rng: random.Random, table: bytes) -> bytes:
+def _spoil_table(rng: random.Random, table: bytes, size: int) -> bytes:
     """Changes fields of whole rows, or rows."""
     if not table or rng.random() < 0.3:
         return mutate.spoil(rng, table)
-    rows = [table[at : at + 16] for at in range(0, len(table), 16)]
+    rows = [table[at : at + size] for at in range(0, len(table), size)]
     at = rng.randrange(len(rows))
     kind = rng.randrange(4)
     if kind == 0:

@@ -15,10 +15,18 @@ from tests.fuzz.packing import pack, unpack
 CORPUS: Final = Path(__file__).with_name("corpus")
 FOUND: Final = Path(__file__).with_name("found")
 
+# Whose inputs a target takes, if not its own.
+BORROWED: Final[Mapping[str, str]] = {
+    "reference": "layer",
+    "check": "nydus-image",
+    "dictionary": "nydus-image",
+}
+
 # How many of a hundred cases each target gets.
 SHARES: Final[Mapping[str, int]] = {
-    "layer": 34, "layers": 8, "bootstrap": 24, "blob": 12, "nydus-image": 5, "bootstrap-layer": 2,
-    "manifest": 6, "config": 3, "chunk-list": 3, "predicate": 2, "text": 1,
+    "layer": 26, "reference": 8, "layers": 8, "bootstrap": 22, "blob": 13, "nydus-image": 4, "check": 3,
+    "dictionary": 3, "bootstrap-layer": 2, "manifest": 4, "config": 2, "chunk-list": 2, "predicate": 2,
+    "text": 1,
 }  # fmt: skip
 
 
@@ -40,7 +48,7 @@ class Case:
 @functools.cache
 def corpus(target: str) -> tuple[tuple[str, bytes], ...]:
     """The sound inputs of a target by name, and spoilt ones that once went wrong."""
-    files = sorted((CORPUS / target).iterdir()) + sorted((FOUND / target).glob("*"))
+    files = sorted((CORPUS / BORROWED.get(target, target)).iterdir()) + sorted((FOUND / target).glob("*"))
     return tuple((path.name, path.read_bytes()) for path in files)
 
 
@@ -59,6 +67,15 @@ def _layer(rng: random.Random, data: bytes, others: list[bytes]) -> bytes:
     if data[:2] == b"\x1f\x8b" or data[:1] == b"\x28" or rng.random() < 0.1:
         return mutate.spoil(rng, data, others)
     return tars.store(rng, tars.spoil(rng, data, others))
+
+
+def _reference(rng: random.Random, data: bytes, others: list[bytes]) -> bytes:
+    """A layer, mostly in gzip."""
+    if data[:2] == b"\x1f\x8b" or data[:1] == b"\x28":
+        return mutate.spoil(rng, data, others)
+    tar = tars.spoil(rng, data, others) if rng.random() < 0.5 else data
+    stored = tars.store_gzip(rng, tar)
+    return mutate.spoil(rng, stored) if rng.random() < 0.4 else stored
 
 
 def _layers(rng: random.Random, data: bytes, others: list[bytes]) -> bytes:
@@ -85,7 +102,8 @@ def _json(rng: random.Random, data: bytes, others: list[bytes]) -> bytes:
 
 
 _SPOIL: Final[Mapping[str, Callable[[random.Random, bytes, list[bytes]], bytes]]] = {
-    "layer": _layer, "layers": _layers, "bootstrap": _bootstrap, "nydus-image": _bootstrap,
-    "blob": blobs.spoil, "bootstrap-layer": _bootstrap_layer,
-    "manifest": _json, "config": _json, "predicate": _json, "chunk-list": mutate.spoil, "text": mutate.spoil,
+    "layer": _layer, "reference": _reference, "layers": _layers, "bootstrap": _bootstrap,
+    "nydus-image": _bootstrap, "check": _bootstrap, "dictionary": _bootstrap, "blob": blobs.spoil,
+    "bootstrap-layer": _bootstrap_layer, "manifest": _json, "config": _json, "predicate": _json,
+    "chunk-list": mutate.spoil, "text": mutate.spoil,
 }  # fmt: skip

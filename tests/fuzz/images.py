@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import gzip
 import io
+import json
 import random
-import tarfile
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from converter.bootstrap_layer import write_bootstrap_layer
+from converter.bootstrap_reader import BootstrapLayer, read_bootstrap_layer
 from converter.oci import Digest, ImageManifest, encode_json, media_types, parse_manifest
 from converter.options import ConvertOptions
 from tests.converter.memory_files import MemoryFiles, nydus_files
@@ -67,34 +69,40 @@ def first_blob(form: str) -> bytes:
     return converted(form)[1].layers[0].digest.hex.encode()
 
 
-def with_bootstrap_layer(form: str, layer: bytes) -> tuple[MemoryFiles, ImageManifest]:
-    """A converted image with another bootstrap layer, under a manifest that says so."""
+@functools.cache
+def _own_layer(form: str) -> BootstrapLayer:
+    files, manifest = converted(form)
+    return read_bootstrap_layer(io.BytesIO(files.blobs[manifest.layers[-1].digest]))
+
+
+def bootstrap(form: str) -> bytes:
+    """The bootstrap of its conversion."""
+    return _own_layer(form).bootstrap
+
+
+@functools.cache
+def gzip_layer() -> bytes:
+    """The lower layer in one gzip member, as index blobs of the corpus refer to it."""
+    return gzip.compress(encode_tar(LAYERS[0]), 6, mtime=0)
+
+
+def with_bootstrap(form: str, bootstrap: bytes) -> tuple[MemoryFiles, ImageManifest]:
+    """A converted image with another bootstrap, in documents that say so."""
     files, manifest = converted(form)
     files = MemoryFiles(dict(files.blobs))
-    digest = files.add(layer)
-    layers = [entry.to_json() for entry in manifest.layers]
-    layers[-1] |= {"digest": str(digest), "size": len(layer)}
-    raw = encode_json(
-        {
-            "schemaVersion": 2,
-            "mediaType": media_types.OCI_MANIFEST,
-            "config": manifest.config.to_json(),
-            "layers": layers,
-        }
-    )
-    changed = parse_manifest(raw)
+    others = [(name.decode().removeprefix("image/"), data) for name, data in _own_layer(form).others.items()]
+    with tempfile.TemporaryDirectory() as work:
+        layer = write_bootstrap_layer(memoryview(bootstrap), others, Path(work), FORMS[form])
+        files.add(layer.path.read_bytes())
+    config = json.loads(files.blobs[manifest.config.digest])
+    config["rootfs"]["diff_ids"][-1] = str(layer.diff_id)
+    sealed = encode_json(config)
+    document = json.loads(manifest.raw)
+    document["config"] |= {"digest": str(files.add(sealed)), "size": len(sealed)}
+    document["layers"][-1] = layer.descriptor.to_json()
+    changed = parse_manifest(encode_json(document))
     assert isinstance(changed, ImageManifest)
     return files, changed
-
-
-def bootstrap_layer(bootstrap: bytes) -> bytes:
-    """The layer of a bootstrap."""
-    tar = io.BytesIO()
-    with tarfile.open(fileobj=tar, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        member = tarfile.TarInfo("image/image.boot")
-        member.size = len(bootstrap)
-        archive.addfile(member, io.BytesIO(bootstrap))
-    return gzip.compress(tar.getvalue(), 1, mtime=0)
 
 
 def with_config(config: bytes) -> Image:

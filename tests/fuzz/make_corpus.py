@@ -11,14 +11,17 @@ import io
 import json
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import zstandard
 
+from converter.blob import BlobReader
 from converter.bootstrap_reader import read_bootstrap_layer
 from converter.image_blob import write_chunk_list
 from converter.layer import convert_layer
 from converter.progress import NO_PROGRESS
+from tests.converter.zran.layers import REFERENCE, reference
 from tests.fuzz import images
 from tests.fuzz.cases import CORPUS
 from tests.fuzz.packing import pack
@@ -83,6 +86,10 @@ def _layers() -> Iterator[tuple[str, bytes]]:
     yield "members.tar.gz", gzip.compress(tar[:half], 6, mtime=0) + gzip.compress(tar[half:], 6, mtime=0)
     pack_zstd = zstandard.ZstdCompressor(level=3).compress
     yield "all.tar.zst", pack_zstd(tar)
+    # What grows a thousandfold must not do so in memory.
+    bomb = encode_tar([file("zeros", bytes(12 << 20))])
+    yield "bomb.tar.gz", gzip.compress(bomb, 6, mtime=0)
+    yield "bomb.tar.zst", pack_zstd(bomb)
     skippable = b"\x50\x2a\x4d\x18\x08\0\0\0skipped!"
     yield "frames.tar.zst", skippable + pack_zstd(tar[:half]) + skippable + pack_zstd(tar[half:]) + skippable
 
@@ -103,6 +110,19 @@ def _conversions() -> Iterator[tuple[str, str, bytes]]:
         yield "manifest", f"nydus-{form}", manifest.raw
         if form == "zstd":
             yield "bootstrap-layer", "ours.tar", gzip.decompress(stored)
+
+
+def _index_blobs() -> Iterator[tuple[str, str, bytes]]:
+    """Blobs without content, whose chunks lie in a layer of the source."""
+    tar, stored = encode_tar(images.LAYERS[0]), images.gzip_layer()
+    first = len(encode_tar(images.LAYERS[0][:3], b""))  # between files: no client reads across members
+    many = gzip.compress(tar[:first], 6, mtime=0) + gzip.compress(tar[first:], 6, mtime=0)
+    for name, layer in (("ref-gzip", stored), ("ref-members", many), ("ref-plain", tar)):
+        with tempfile.TemporaryDirectory() as work:
+            blob = reference(layer, Path(work), replace(REFERENCE, chunk_size=4096)).blob
+            yield "blob", name, blob.path.read_bytes()
+            with blob.path.open("rb") as file:
+                yield "bootstrap", f"v6-{name}", BlobReader(file).bootstrap()
 
 
 def _documents() -> Iterator[tuple[str, str, bytes]]:
@@ -172,7 +192,7 @@ def _of_nydus_image(work: Path) -> Iterator[tuple[str, str, bytes]]:
     tar = work / "layer.tar"
     tar.write_bytes(encode_tar(images.LAYERS[0]))
     packed = work / "layer.tar.gz"
-    packed.write_bytes(gzip.compress(tar.read_bytes(), 6, mtime=0))
+    packed.write_bytes(images.gzip_layer())
     for name, arguments in {
         "v5": ["--type", "tar-rafs", "--fs-version", "5"],
         "v5-lz4-sha256": [
@@ -224,6 +244,7 @@ def inputs(work: Path) -> Iterator[tuple[str, str, bytes]]:
         ):
             yield "layers", case.name, pack(encode_tar(layer) for layer in case.layers)
     yield from _conversions()
+    yield from _index_blobs()
     yield from _documents()
     if is_installed("nydus-image"):
         yield from _of_nydus_image(work)

@@ -6,29 +6,41 @@ can be gone through to the last byte.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import stat
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from converter.blob import BlobReader, LayerBlob
+from converter.blob.chunk_info_v2 import GzipWindows
 from converter.blob.layout import SECTION_BOOTSTRAP
 from converter.bootstrap_reader import read_bootstrap_layer
+from converter.check import check_image
 from converter.chunk_manifest import BlobStatement, ChunkListReader, ChunkManifest
 from converter.chunk_manifest.errors import ChunkManifestError
 from converter.classify import classify
-from converter.errors import BlobError, BootstrapError, ConvertError
+from converter.dictionary_reader import open_dictionary_image, read_dictionary
+from converter.errors import BlobError, BootstrapError, ConvertError, UnsupportedImageError
 from converter.image import convert_image
 from converter.layer import convert_layer
 from converter.nydus_image import NydusImage
-from converter.oci import ImageIndex, ImageManifest, Reference, parse_manifest
+from converter.oci import (
+    Descriptor,
+    Digest,
+    ImageIndex,
+    ImageManifest,
+    Reference,
+    media_types,
+    parse_manifest,
+)
 from converter.oci.errors import OciError
 from converter.options import ConvertOptions
 from converter.prefetch import read_trace
@@ -39,7 +51,11 @@ from converter.rafs.nodes import column
 from converter.rafs.reader import read_bootstrap
 from converter.tree import FileTree
 from converter.tree_compare import DIGEST, Digests, TreeContent, compare_trees
+from converter.zran.errors import NotReferenceableError
+from converter.zran.inflate import inflate_context, stored_range
+from converter.zran.layer import reference_layer
 from tests.converter.memory_files import in_memory
+from tests.converter.zran.layers import contents
 from tests.fuzz import images
 from tests.fuzz.packing import unpack
 from tests.images.layout import build_image
@@ -95,6 +111,28 @@ def run_layer(data: bytes, work: Path) -> None:
     _same(expected, TreeContent(bootstrap.tree, _digests_of(bootstrap)))
 
 
+def run_reference(data: bytes, work: Path) -> None:
+    """A layer that stays as it is: its index reads what a conversion of the layer has."""
+    options = ConvertOptions(
+        threads=1, oci_ref=True, digester="sha256", chunk_size=4096 if zlib.crc32(data) % 2 else 1 << 20
+    )
+    descriptor = Descriptor(media_types.OCI_LAYER_GZIP, Digest.of(data), len(data))
+    try:
+        indexed = reference_layer(io.BytesIO(data), descriptor, work, options, NO_PROGRESS)
+    except NotReferenceableError as reason:
+        raise UnsupportedImageError(str(reason)) from reason
+    contents(indexed, data)  # reads every chunk from the layer, and compares it with its digest
+    plain = replace(options, oci_ref=False)
+    try:
+        converted = convert_layer(io.BytesIO(data), work, plain, NO_PROGRESS)
+    except ConvertError as error:
+        raise WrongResultError("a layer that cannot be converted was indexed") from error
+    _same(
+        TreeContent(converted.tree, _own_digests(converted.tree, converted.blob)),
+        TreeContent(indexed.tree, _own_digests(indexed.tree, indexed.blob)),
+    )
+
+
 def run_layers(data: bytes, work: Path) -> None:
     """Several layers: converted to an image, whose files are all read."""
     image = build_image(unpack(data), "plain")
@@ -119,17 +157,61 @@ def run_blob(data: bytes, work: Path) -> None:
         except BlobError:
             break
     if windows is not None:
-        for context in range(len(windows.contexts)):
-            windows.dictionary(context)
+        _inflate_contexts(windows)
     if any(section.name == SECTION_BOOTSTRAP for section in reader.sections):
         run_bootstrap(reader.bootstrap(), work)
 
 
+def _inflate_contexts(windows: GzipWindows) -> None:
+    """Reads what the windows of an index mean, as far as the layer of the corpus has it."""
+    for context in range(len(windows.contexts)):
+        start, size = stored_range(windows, context)
+        with contextlib.suppress(BlobError):
+            inflate_context(windows, context, images.gzip_layer()[start : start + size])
+
+
+def run_check(data: bytes, work: Path) -> None:
+    """A bootstrap in a sealed image, compared with the source: every change has to be found."""
+    form = _form_of(data)
+    files, manifest = images.with_bootstrap(form, data)
+    source = images.source()
+    report = check_image(
+        source.manifest,
+        source.config,
+        source.open_layer,
+        manifest,
+        files,
+        prefetch=images.FORMS[form].prefetch,
+    )
+    if bool(report.count) == (data == images.bootstrap(form)):
+        raise WrongResultError(f"a spoilt image is sound, or a sound one is not: {report.lines[:20]}")
+    if report.count:
+        raise BootstrapError(report.lines[0])
+
+
+def run_dictionary(data: bytes, work: Path) -> None:
+    """A bootstrap as a chunk dictionary: whatever it says, the image converted with it can be read."""
+    form = _form_of(data)
+    files, manifest = images.with_bootstrap(form, data)
+    image = open_dictionary_image(manifest, files.open_blob)
+    dictionary = read_dictionary([image], images.FORMS[form])
+    source = images.source()
+    converted = convert_image(
+        source.manifest, source.config, source.open_layer, work, images.FORMS[form], dictionary=dictionary
+    )
+    layers = io.BytesIO(converted.bootstrap.path.read_bytes())
+    run_bootstrap(read_bootstrap_layer(layers).bootstrap, work)
+
+
+def _form_of(data: bytes) -> str:
+    """The form of the image that a bootstrap goes with: the one whose blobs it names."""
+    forms = [form for form in images.FORMS if images.first_blob(form) in data] or list(images.FORMS)
+    return forms[zlib.crc32(data) % len(forms)]
+
+
 def run_nydus_image(data: bytes, work: Path) -> None:
     """A bootstrap in a sealed image: the content of all files."""
-    forms = [form for form in images.FORMS if images.first_blob(form) in data] or list(images.FORMS)
-    form = forms[zlib.crc32(data) % len(forms)]
-    files, manifest = images.with_bootstrap_layer(form, images.bootstrap_layer(data))
+    files, manifest = images.with_bootstrap(_form_of(data), data)
     with NydusImage(files, manifest) as image:
         _read_all(image)
 
@@ -252,9 +334,12 @@ def _read_all(image: NydusImage) -> None:
 TARGETS: Final[dict[str, Target]] = {
     "layer": Target(run_layer, (ConvertError,)),
     "layers": Target(run_layers, (ConvertError,)),
+    "reference": Target(run_reference, (ConvertError,)),
     "bootstrap": Target(run_bootstrap, (BootstrapError,)),
     "blob": Target(run_blob, (BlobError, BootstrapError)),
     "nydus-image": Target(run_nydus_image, (BlobError, BootstrapError)),
+    "check": Target(run_check, (ConvertError,)),
+    "dictionary": Target(run_dictionary, (ConvertError,)),
     "bootstrap-layer": Target(run_bootstrap_layer, (BootstrapError,)),
     "manifest": Target(run_manifest, (OciError, ConvertError)),
     "config": Target(run_config, (ConvertError,)),

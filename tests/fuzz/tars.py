@@ -184,6 +184,19 @@ def store(rng: random.Random, tar: bytes) -> bytes:
     return mutate.spoil(rng, stored) if rng.random() < 0.08 else stored
 
 
+def store_gzip(rng: random.Random, tar: bytes) -> bytes:
+    """Compresses a tar by gzip, in members and deflate blocks of many sizes."""
+    return rng.choice((_gzip, _members, _named_member, _flushed))(rng, tar)
+
+
+def _flushed(rng: random.Random, tar: bytes) -> bytes:
+    """One member of many deflate blocks, empty ones among them."""
+    packer = zlib.compressobj(rng.choice((1, 6)), zlib.DEFLATED, 31, 8, rng.choice((zlib.Z_FIXED, 0)))
+    flushes = (zlib.Z_SYNC_FLUSH, zlib.Z_FULL_FLUSH, zlib.Z_PARTIAL_FLUSH)
+    pieces = [packer.compress(piece) + packer.flush(rng.choice(flushes)) for piece in _pieces(rng, tar)]
+    return b"".join(pieces) + packer.flush()
+
+
 def _plain(rng: random.Random, tar: bytes) -> bytes:
     return tar
 

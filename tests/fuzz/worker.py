@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from converter import limits
 from tests.fuzz.cases import Case, make_case
 from tests.fuzz.targets import TARGETS
 
@@ -99,6 +100,15 @@ def _forget_peak() -> None:
     Path("/proc/self/clear_refs").write_bytes(b"5")
 
 
+def _lower_limits() -> None:
+    """Makes the converter's own limits small: within the real ones 2 KiB may ask for a GiB and 20 s.
+
+    `tests/interop/test_largest.py` tries the real ones.
+    """
+    limits.MAX_CHUNK_REFS = 1 << 20  # type: ignore[misc]  # final in earnest
+    limits.MAX_MEMORY_BYTES = 128 << 20  # type: ignore[misc]
+
+
 def _limit_memory() -> None:
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     limit = used + ADDRESS_SPACE
@@ -120,6 +130,7 @@ def main() -> None:
     arguments = parser.parse_args()
     faulthandler.enable()  # the watcher ends a hanging worker by SIGABRT, which shows where all threads are
     findings = Findings()
+    _lower_limits()
     with (
         tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as directory,
         _heartbeat(arguments.heartbeat) as shared,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from converter.bootstrap_layer import ConvertedBootstrap, write_bootstrap_layer
-from converter.classify import check_convertible
+from converter.classify import check_convertible, is_foreign_layer
 from converter.data_blobs import DataBlobs
 from converter.dictionary import BorrowedBlob, ChunkDictionary
 from converter.errors import InvalidImageError, InvalidLayerError, LimitExceededError
@@ -170,7 +170,9 @@ class _Work:
 
     def _convert(self, layer: Descriptor, progress: Progress) -> ConvertedLayer:
         """Converts a layer, or makes an index of it if that is wanted and possible."""
-        if self._options.oci_ref:
+        if self._options.oci_ref and is_foreign_layer(layer):
+            self.copied[layer.digest] = "it may not be distributed, so registries do not have it"
+        elif self._options.oci_ref:
             try:
                 with self._open_layer(layer) as stream:
                     return reference_layer(stream, layer, self._work_dir, self._options, progress)

@@ -31,10 +31,12 @@ class Outcome:
     Args:
         descriptor: the converted image or index.
         kept: images that stand in the index as the source has them, each with the reason.
+        copied: layers that had to be converted although the image refers to others, each with the reason.
     """
 
     descriptor: Descriptor
     kept: tuple[str, ...] = ()
+    copied: tuple[str, ...] = ()
 
 
 def convert_one(
@@ -100,8 +102,9 @@ class _Conversion:
     def image(self, manifest: ImageManifest) -> Outcome:
         """Converts an image and publishes it."""
         converted = self._convert(manifest)
-        self._put_blobs(converted)
-        return Outcome(self.sink.publish(converted.manifest.raw, converted.manifest.media_type))
+        self._put_blobs(manifest, converted)
+        published = self.sink.publish(converted.manifest.raw, converted.manifest.media_type)
+        return Outcome(published, copied=_copied(converted))
 
     def index(self, source: ImageIndex, chosen: Sequence[_Entry]) -> Outcome:
         """Converts images of an index and publishes an index of them."""
@@ -112,9 +115,10 @@ class _Conversion:
                 copy_image(self.source, self.sink, image, self.work_dir)
                 entries.append(entry)
             else:
-                entries.append(replace(self._put(converted), platform=entry.platform))
+                entries.append(replace(self._put(image, converted), platform=entry.platform))
         index = converted_index(source, entries)
-        return Outcome(self.sink.publish(index.raw, index.media_type), kept)
+        published = self.sink.publish(index.raw, index.media_type)
+        return Outcome(published, kept, _copied(*(made for _, _, made in results)))
 
     def merged(self, source: Manifest, chosen: Sequence[_Entry]) -> Outcome:
         """Converts images and publishes an index of all images of the source and the conversions."""
@@ -139,12 +143,13 @@ class _Conversion:
             copy_image(self.source, self.sink, child, self.work_dir)
             originals.append(replace(entry, platform=platforms.get(entry.digest, entry.platform)))
         conversions = [
-            replace(self._put(converted), platform=platforms[entry.digest])
-            for entry, _, converted in results
+            replace(self._put(image, converted), platform=platforms[entry.digest])
+            for entry, image, converted in results
             if converted is not None
         ]
         index = merged_index(source, originals, conversions)
-        return Outcome(self.sink.publish(index.raw, index.media_type), kept)
+        published = self.sink.publish(index.raw, index.media_type)
+        return Outcome(published, kept, _copied(*(made for _, _, made in results)))
 
     def _convert_all(
         self, chosen: Sequence[_Entry]
@@ -167,9 +172,9 @@ class _Conversion:
             raise UnsupportedImageError("; ".join(kept))
         return results, tuple(kept)
 
-    def _put(self, converted: ConvertedImage) -> Descriptor:
+    def _put(self, source: ImageManifest, converted: ConvertedImage) -> Descriptor:
         """Stores a converted image under its digest."""
-        self._put_blobs(converted)
+        self._put_blobs(source, converted)
         return self.sink.put_manifest(converted.manifest.raw, converted.manifest.media_type)
 
     def _convert(self, image: ImageManifest) -> ConvertedImage:
@@ -183,7 +188,10 @@ class _Conversion:
             dictionary=named.open(platform_of(config), self.options) if named else None,
         )  # fmt: skip
 
-    def _put_blobs(self, image: ConvertedImage) -> None:
+    def _put_blobs(self, source: ImageManifest, image: ConvertedImage) -> None:
+        if any(blob.reference for blob in image.blobs):
+            # The manifest of the source keeps its layers from being collected as garbage.
+            copy_image(self.source, self.sink, source, self.work_dir)
         for blob in image.blobs:
             self.sink.put_blob(blob.descriptor, blob.path)
         if self.dictionaries is not None:
@@ -191,6 +199,13 @@ class _Conversion:
                 self.dictionaries.copy(borrowed, self.sink, self.work_dir)
         self.sink.put_blob(image.bootstrap.descriptor, image.bootstrap.path)
         self.sink.put_blob(image.manifest.config, image.config)
+
+
+def _copied(*images: ConvertedImage | None) -> tuple[str, ...]:
+    """The layers of OCI-reference images that had to be converted, each with the reason."""
+    return tuple(
+        f"{layer}: {reason}" for image in images if image for layer, reason in image.stats.copied.items()
+    )
 
 
 def _images(

@@ -63,6 +63,12 @@ class Settings(BaseSettings):
     gateway: GatewaySection = GatewaySection()
 
     @model_validator(mode="after")
+    def _references_share_no_blobs(self) -> Settings:
+        if self.convert.oci_ref and self.dedup.repositories:
+            raise ValueError("convert.oci_ref leaves data where they are, so it excludes dedup.repositories")
+        return self
+
+    @model_validator(mode="after")
     def _many_machines_share_nothing_generated(self) -> Settings:
         if not self.jobs.many_machines:
             return self

@@ -204,6 +204,7 @@ class ConvertSettings(Section):
     chunk_size: Annotated[int, Field(ge=4096, le=16 << 20)] = 1 << 20
     digester: Literal["blake3", "sha256"] = "blake3"
     kernel_mountable: bool = False
+    oci_ref: bool = False
     prefetch: tuple[str, ...] = ("/",)
     media_types: Literal["oci", "docker"] = "oci"
     share_layers: bool = False
@@ -214,6 +215,12 @@ class ConvertSettings(Section):
     def _kernel_reads_no_zstd(self) -> ConvertSettings:
         if self.kernel_mountable and self.compressor != "none":
             raise ValueError('kernel_mountable needs compressor = "none"')
+        return self
+
+    @model_validator(mode="after")
+    def _references_have_sha256(self) -> ConvertSettings:
+        if self.oci_ref and self.digester != "sha256":
+            raise ValueError('oci_ref needs digester = "sha256"')
         return self
 
 

@@ -58,6 +58,14 @@ class SpooledLoan:
 
 
 @dataclass(frozen=True, slots=True)
+class SpooledReference:
+    """What is signed of a layer of the source that holds data; for the fields see `SpooledBlob`."""
+
+    chunks: BlobChunks
+    chunk_list: Path
+
+
+@dataclass(frozen=True, slots=True)
 class SpooledImage:
     """A converted image on the local disk.
 
@@ -66,6 +74,7 @@ class SpooledImage:
         config: the converted image's.
         blobs: those that were made, lowest first.
         borrowed: those that the registry has already.
+        references: layers of the source that hold data of the image, each once.
         bootstrap: what is signed of the bootstrap layer, the last layer of the manifest.
         bootstrap_path: file of the bootstrap layer.
         counts: facts for people: files, bytes.
@@ -75,6 +84,7 @@ class SpooledImage:
     config: bytes
     blobs: tuple[SpooledBlob, ...]
     borrowed: tuple[SpooledLoan, ...]
+    references: tuple[SpooledReference, ...]
     bootstrap: Bootstrap
     bootstrap_path: Path
     counts: Mapping[str, int]
@@ -150,6 +160,10 @@ def save(
             }
             for loan in spooled.borrowed
         ],
+        "references": [
+            {"chunks": layer.chunks.to_json(), "chunk_list": layer.chunk_list.name}
+            for layer in spooled.references
+        ],
         "bootstrap": {
             "path": spooled.bootstrap_path.name, "diff_id": boot.diff_id.hex, "boot": boot.boot_digest.hex,
             "fs_version": boot.fs_version, "chunk_size": boot.chunk_size, "digester": boot.digester,
@@ -199,6 +213,7 @@ def _from_converted(
             for blob in image.blobs
         ),
         borrowed=borrowed,
+        references=_references(image),
         bootstrap=Bootstrap(
             layer.digest, layer.size, image.bootstrap.diff_id, image.bootstrap.boot_digest,
             str(options.fs_version), options.chunk_size, options.digester,
@@ -211,8 +226,20 @@ def _from_converted(
             "blob_bytes": sum(blob.descriptor.size for blob in image.blobs),
             "chunks": sum(blob.chunk_count for blob in image.blobs),
             "borrowed_blobs": len(borrowed),
+            "referenced_layers": len(_references(image)),
         },
     )  # fmt: skip
+
+
+def _references(image: ConvertedImage) -> tuple[SpooledReference, ...]:
+    layers = {blob.reference.digest: blob.reference for blob in image.blobs if blob.reference}
+    return tuple(
+        SpooledReference(
+            BlobChunks(layer.digest, layer.size, layer.compressor, 0, layer.root_hash, layer.chunk_list),
+            layer.chunk_list_path,
+        )
+        for layer in layers.values()
+    )
 
 
 def _from_facts(directory: Path, facts: Mapping[str, Any]) -> SpooledImage:
@@ -239,6 +266,13 @@ def _from_facts(directory: Path, facts: Mapping[str, Any]) -> SpooledImage:
                 _existing(directory / loan["chunk_list"]),
             )
             for loan in facts.get("borrowed", ())  # older versions borrowed nothing
+        ),
+        references=tuple(
+            SpooledReference(
+                BlobChunks.from_json(Fields(layer["chunks"], "chunks")),
+                _existing(directory / layer["chunk_list"]),
+            )
+            for layer in facts.get("references", ())
         ),
         bootstrap=Bootstrap(
             layer.digest, layer.size, Digest(boot["diff_id"]), Digest(boot["boot"]),

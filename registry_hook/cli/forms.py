@@ -26,8 +26,13 @@ def form_options(command: Callable[..., Any]) -> Callable[..., Any]:
         show_default=True, help="Bytes of file content in a chunk; a power of two.",
     )  # fmt: skip
     @click.option(
-        "--digester", type=click.Choice(["blake3", "sha256"]), default="blake3", show_default=True,
-        help="Digest of chunks.",
+        "--digester", type=click.Choice(["blake3", "sha256"]),
+        help="Digest of chunks. Default: blake3, with --oci-ref sha256.",
+    )  # fmt: skip
+    @click.option(
+        "--oci-ref", is_flag=True,
+        help="Leave the data in the gzip layers of SRC and add only an index to them. DST needs those layers "
+        "for as long as it lives; they are copied where they are missing.",
     )  # fmt: skip
     @click.option("--kernel-mountable", is_flag=True, help="Lay blobs out for the kernel; not compressed.")
     @click.option(
@@ -60,6 +65,7 @@ def form_options(command: Callable[..., Any]) -> Callable[..., Any]:
         *arguments: Any,
         fs_version: str,
         compressor: str | None,
+        digester: str | None,
         prefetch: tuple[str, ...],
         prefetch_trace: BinaryIO | None,
         **others: Any,
@@ -70,6 +76,7 @@ def form_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 f"--kernel-mountable excludes --compressor {compressor}: the kernel reads blobs as is"
             )
         chosen["compressor"] = compressor or ("none" if chosen["kernel_mountable"] else "zstd")
+        chosen["digester"] = digester or ("sha256" if chosen["oci_ref"] else "blake3")
         try:
             if prefetch_trace is not None:
                 prefetch += read_trace(prefetch_trace)
@@ -84,6 +91,6 @@ def form_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _PASSED_ON = (
-    "level", "chunk_size", "digester", "kernel_mountable", "media_types", "share_layers", "include_foreign",
+    "level", "chunk_size", "kernel_mountable", "oci_ref", "media_types", "share_layers", "include_foreign",
     "threads",
 )  # fmt: skip

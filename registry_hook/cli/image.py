@@ -113,6 +113,8 @@ def convert(
     destination keeps its other images; an oci-archive: destination is replaced as a whole. The result is not
     signed; the service does that.
     """
+    if options.oci_ref and dictionaries:
+        raise click.UsageError("--oci-ref excludes --chunk-dict: the data stay in the layers of SRC")
     with (
         errors_in_one_line(clients),
         _full_work_directory(work_dir),
@@ -126,6 +128,8 @@ def convert(
         outcome = convert_one(image, sink, options, progress, work_dir, platforms, named, merged=merged_index)
     for note in outcome.kept:
         click.echo(f"kept: {note}", err=True)
+    for note in outcome.copied:
+        click.echo(f"converted, not referred to: {note}", err=True)
     click.echo(str(outcome.descriptor.digest))
 
 
@@ -192,6 +196,8 @@ def describe(report: VerificationReport) -> Iterator[str]:
         yield f"  image {image.digest}, made from {image.chunk_manifest.source.digest}"
         checked = "every byte checked" if report.deep else "chunk lists checked"
         yield f"    {len(image.chunk_manifest.blobs)} blobs, {image.chunk_count} chunks, {checked}"
+        if image.chunk_manifest.references:
+            yield f"    and {len(image.chunk_manifest.references)} layers of the source, which have the data"
         for signed in image.signatures:
             yield f"    signed: {signed.predicate_type} by key {signed.key_hint}"
     for digest in report.kept:

@@ -73,6 +73,7 @@ def sign_converted(
                 build=_build(services, job_id, begun, finished),
                 issued_at=finished,
                 platform=platform_of(image.config),
+                references=tuple((layer.chunks, layer.chunk_list) for layer in image.references),
             ),
             services.signer,
         )
@@ -211,6 +212,7 @@ def _build(services: Services, job_id: str, begun: JsonObject, finished: datetim
             "chunkSize": options.chunk_size,
             "kernelMountable": options.kernel_mountable,
             "shareLayers": options.share_layers,
+            "ociRef": options.oci_ref,
             "encoder": options.fingerprint(),
             **({"maxBorrowed": services.dedup.max_borrowed} if lent else {}),
         },

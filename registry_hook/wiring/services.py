@@ -55,6 +55,7 @@ def convert_options(settings: Settings) -> ConvertOptions:
             level=wanted.level,
             chunk_size=wanted.chunk_size,
             kernel_mountable=wanted.kernel_mountable,
+            oci_ref=wanted.oci_ref,
             digester=wanted.digester,
             prefetch=wanted.prefetch,
             media_types=wanted.media_types,

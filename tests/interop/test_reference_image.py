@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from converter.blob import BlobReader
 from converter.oci import Digest
 from converter.options import ConvertOptions
 from converter.rafs.layout import SuperFlag
 from converter.rafs.reader import read_bootstrap
+from registry_hook.cli import main
 from tests.converter.zran.layers import Compress, flushed, gzip, members
 from tests.images.layout import Compression, Image, build_image, stored_image
 from tests.images.odd import odd_image
@@ -19,8 +22,11 @@ from tests.images.tar import directory, encode_tar, file
 from tests.interop.conversion import convert
 from tests.interop.readers import by_nydusd, check_all
 from tests.interop.truth import converted_cases
+from tests.peers.mounts import nydusd_mount, registry_backend
 from tests.peers.programs import run_program
-from tests.trees import Tree, assert_same_tree
+from tests.peers.registries import Registry, RegistryKind
+from tests.peers.tools import skopeo_copy
+from tests.trees import Tree, assert_same_tree, snapshot
 
 pytestmark = [pytest.mark.root, pytest.mark.interop]
 
@@ -79,6 +85,29 @@ def test_layers_of_all_makes(compress: Compress, by_members: bool, plain_tree: T
     assert conversion.image.stats.copied == {}
     check_all(conversion, tmp_path)
     assert_same_tree(plain_tree, by_nydusd(conversion, tmp_path / "nydusd"))
+
+
+@pytest.mark.peers
+def test_nydusd_reads_them_from_a_registry(
+    start_registry: Callable[..., Registry], plain_tree: Tree, tmp_path: Path
+) -> None:
+    """The ordinary image is pushed; its conversion adds little, and nydusd finds both by digest."""
+    source = image(gzip(), by_members=False)
+    source.write_layout(tmp_path / "layout", "v1")
+    registry = start_registry(RegistryKind.V3)
+    place = f"docker://{registry.host}/demo/app"
+    skopeo_copy(f"oci:{tmp_path}/layout:v1", f"{place}:v1")
+    done = CliRunner().invoke(
+        main, ["convert", f"{place}:v1", f"{place}:v1-nydus", "--oci-ref", "--plain-http"]
+    )
+    assert done.exit_code == 0, done.output
+    bootstrap = convert(source, tmp_path / "converted", REFERENCE).bootstrap
+    backend = registry_backend(registry.host, "demo/app")
+    with nydusd_mount(bootstrap, backend, tmp_path / "nydusd", validate=True) as mountpoint:
+        shown = snapshot(mountpoint)
+    assert {path: node.sha256 for path, node in shown.items()} == {
+        path: node.sha256 for path, node in plain_tree.items()
+    }
 
 
 def test_nydus_image_has_the_same_chunks_in_a_larger_index(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from converter.oci import ImageIndex, ImageManifest, media_types, parse_manifest
 from converter.rafs.layout import Digester
 from converter.rafs.reader import read_bootstrap
 from registry_hook.cli import main
+from tests.images.layout import build_image
+from tests.images.tar import encode_tar, file
 from tests.peers.programs import ProgramError, run_program
 from tests.peers.registries import Registry, RegistryKind
 from tests.registry_hook.transports.test_skopeo import INSECURE
@@ -48,6 +50,23 @@ def test_every_choice_arrives(tmp_path: Path) -> None:
     assert bootstrap.blobs[0].compressor == 1
 
 
+def test_references_bring_the_source_along(tmp_path: Path) -> None:
+    layers = [encode_tar([file("a", b"a" * 10_000)]), encode_tar([file("b", b"b" * 10_000)])]
+    source = build_image(layers, ["gzip", "zstd"])
+    source.write_layout(tmp_path / "in", "v1")
+    result = run(f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out:v1", "--oci-ref")
+    assert result.exit_code == 0, result.output
+    made = manifest(tmp_path / "out")
+    referred, copied = source.manifest.layers
+    assert [layer.annotations.get(media_types.ANNOTATION_NYDUS_REF) for layer in made.layers] == [
+        str(referred.digest), None, None,
+    ]  # fmt: skip
+    assert f"converted, not referred to: {copied.digest}: it is compressed with zstd" in result.stderr
+    blobs = tmp_path / "out/blobs/sha256"
+    assert (blobs / source.manifest.digest.hex).read_bytes() == source.manifest.raw
+    assert (blobs / referred.digest.hex).read_bytes() == source.blobs[referred.digest]
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [
@@ -56,6 +75,10 @@ def test_every_choice_arrives(tmp_path: Path) -> None:
         (("--prefetch=usr",), "must be absolute"),
         (("--prefetch-trace=trace",), "line 1 of the trace"),
         (("--media-types=acme",), "'oci', 'docker'"),
+        (("--oci-ref", "--digester=blake3"), "needs digester sha256"),
+        (("--oci-ref", "--chunk-size=8388608"), "at most 4194304"),
+        (("--oci-ref", "--kernel-mountable"), "not kernel-mountable"),
+        (("--oci-ref", "--chunk-dict=oci:other"), "excludes --chunk-dict"),
     ],
 )
 def test_choices_that_cannot_be(

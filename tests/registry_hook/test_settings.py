@@ -205,3 +205,13 @@ def test_every_setting_of_a_conversion_arrives(tmp_path: Path) -> None:
     assert convert_options(older) == ConvertOptions(fs_version=5)
     with pytest.raises(SettingsError, match="convert: chunk size must be a power of two"):
         convert_options(read(tmp_path, '[registry]\nurl = "http://r"\n[convert]\nchunk_size = 5000'))
+
+
+def test_references_to_the_source(tmp_path: Path) -> None:
+    start = '[registry]\nurl = "http://r"\n[convert]\noci_ref = true\n'
+    settings = read(tmp_path, start + 'digester = "sha256"')
+    assert convert_options(settings) == ConvertOptions(oci_ref=True, digester="sha256")
+    with pytest.raises(SettingsError, match='oci_ref needs digester = "sha256"'):
+        read(tmp_path, start)
+    with pytest.raises(SettingsError, match="it excludes dedup"):
+        read(tmp_path, start + 'digester = "sha256"\n[dedup]\nrepositories = ["*"]')

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
+import numpy as np
+
 from converter.blob import LayerBlob
 from converter.blob_pool import BlobPool
 from converter.dictionary import BorrowedBlob, ChunkDictionary, LentBlob
@@ -12,6 +14,7 @@ from converter.image_blob import ConvertedBlob, write_chunk_list
 from converter.layer import ConvertedLayer
 from converter.oci import Descriptor, Digest, media_types
 from converter.rafs.blobs import BlobInfo
+from converter.rafs.nodes import column
 
 
 class DataBlobs:
@@ -45,6 +48,7 @@ class DataBlobs:
         self._listed: list[Descriptor] = []
         self._borrowed: dict[Digest, BorrowedBlob] = {}
         self._lent: dict[str, LentBlob] = {}
+        self._used: dict[str, None] = {}  # ids of blobs of the pool that a layer refers to, in order
         for lent in dictionary.choose(layers) if dictionary else ():
             self._lent[lent.info.blob_id] = lent
             self._pool.offer(self._pool.add(lent.info), lent.indexes)
@@ -73,11 +77,14 @@ class DataBlobs:
             LimitExceededError: layers and dictionary have too many chunks.
         """
         blob, number = converted.blob, 0
+        others = np.unique(column(converted.tree.chunk_blob)).tolist()
+        used = [self._pool.blobs[other - 1].blob_id for other in others if other]
+        self._used |= dict.fromkeys(used)
         twin = self._twins.get(layer.digest)
-        if twin is not None and len(converted.tree.chunk_refs) and not len(blob.chunks):
+        if twin is not None and used and not len(blob.chunks) and twin.goes_with(used):
             # All of its chunks are borrowed, so the blob that the same layer has elsewhere does as well.
             blob.path.unlink(missing_ok=True)
-            self._listed.append(self._borrow(twin))
+            self._listed.append(self._borrow(twin.blob))
             return [number, *range(len(self._pool.blobs))]
         if len(blob.chunks):
             number = self._pool.add(blob.info())
@@ -92,29 +99,27 @@ class DataBlobs:
     def finish(self, used: Iterable[str]) -> list[Descriptor]:
         """All data blobs as the manifest lists them: those of the layers, then what else is borrowed (§1.1).
 
+        The latter are the blobs that the image's bootstrap names, and then those that only the bootstraps in
+        layer blobs do, because upper layers hide the files: whoever has the manifest can read each layer.
+
         Args:
             used: ids of the blobs in the image's bootstrap, in its order.
         """
         listed = self._own_ids.union(descriptor.digest.hex for descriptor in self._listed)
-        more = [self._borrow(self._lent[blob_id].blob) for blob_id in used if blob_id not in listed]
-        return [*self._listed, *more]
+        more = dict.fromkeys(blob_id for blob_id in (*used, *self._used) if blob_id not in listed)
+        return [*self._listed, *(self._borrow(self._lent[blob_id].blob) for blob_id in more)]
 
     def borrowed(self) -> tuple[BorrowedBlob, ...]:
         """The borrowed blobs of what `finish` gave, each once."""
         return tuple(self._borrowed.values())
 
-    def cache_files(self, used: Collection[str]) -> Iterator[tuple[str, bytes]]:
-        """Name and content of the files for nydusd's cache, in the order of the manifest.
-
-        Args:
-            used: as for `finish`. Blobs that were made have such a file, used or not.
-        """
-        for blob_id in dict.fromkeys((*(layer.digest.hex for layer in self._listed), *used)):
-            made = self._layer_blobs.get(blob_id)
+    def cache_files(self, used: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Name and content of the files for nydusd's cache: of each blob that `finish` lists, in order."""
+        for blob_id in dict.fromkeys(blob.digest.hex for blob in self.finish(used)):
+            made, lent = self._layer_blobs.get(blob_id), self._lent.get(blob_id)
             if made is not None:
                 content = made.blob_meta_file() if made.has_cache_file else None
             else:
-                lent = self._lent.get(blob_id) if blob_id in used else None
                 content = lent.cache_file if lent else None
             if content is not None:
                 yield f"{blob_id}.blob.meta", content

@@ -60,19 +60,36 @@ class LentBlob:
 
 
 @dataclass(frozen=True, slots=True)
+class Twin:
+    """What a layer became in an image of a dictionary.
+
+    Args:
+        blob: its data blob.
+        neighbours: ids of all data blobs of that image. The bootstrap in the blob names no other.
+    """
+
+    blob: BorrowedBlob
+    neighbours: frozenset[str]
+
+    def goes_with(self, used: Collection[str]) -> bool:
+        """Whether the blob may stand for one whose layer uses these blobs: the same ones, that is."""
+        return self.neighbours.issuperset(used)
+
+
+@dataclass(frozen=True, slots=True)
 class ChunkDictionary:
     """What a conversion may borrow.
 
     Args:
         images: the digests that pin it, in order.
         blobs: all that its images use, those of the first image first.
-        layers: for layers of the sources of its images, the data blob that each became.
+        layers: for layers of the sources of its images, what each became.
         max_blobs: how many blobs the new image may borrow beside those of `layers`.
     """
 
     images: tuple[Digest, ...]
     blobs: tuple[LentBlob, ...]
-    layers: Mapping[Digest, BorrowedBlob]
+    layers: Mapping[Digest, Twin]
     max_blobs: int = DEFAULT_MAX_BLOBS
 
     def choose(self, layers: Collection[Digest]) -> tuple[LentBlob, ...]:
@@ -86,7 +103,7 @@ class ChunkDictionary:
         Args:
             layers: digests of the layers of the source.
         """
-        kept = {self.layers[layer].descriptor.digest for layer in layers if layer in self.layers}
+        kept = {self.layers[layer].blob.descriptor.digest for layer in layers if layer in self.layers}
         others = sum(lent.blob.descriptor.digest not in kept for lent in self.blobs)
         bound = max(0, min(self.max_blobs, MAX_BLOBS - len(layers)))
         if others <= bound:

@@ -14,7 +14,7 @@ from converter.blob.chunk_table import CHUNK_INFO_SIZE, ChunkTable
 from converter.blob.layout import CHUNK_INFO_HEADER_SIZE, DIGEST_SIZE, ChunkInfoHeader
 from converter.bootstrap_reader import read_bootstrap_layer
 from converter.classify import Kind, classify
-from converter.dictionary import DEFAULT_MAX_BLOBS, MAX_IMAGES, BorrowedBlob, ChunkDictionary, LentBlob
+from converter.dictionary import DEFAULT_MAX_BLOBS, MAX_IMAGES, BorrowedBlob, ChunkDictionary, LentBlob, Twin
 from converter.errors import BlobError, BootstrapError, DictionaryError
 from converter.image_form import DIGESTER
 from converter.oci import Descriptor, Digest, ImageManifest, media_types
@@ -101,14 +101,14 @@ def read_dictionary(
             f"{len(images)} images are more than the {MAX_IMAGES} that a dictionary may have"
         )
     blobs: dict[Digest, LentBlob] = {}
-    layers: dict[Digest, BorrowedBlob] = {}
+    layers: dict[Digest, Twin] = {}
     for image in images:
         try:
             check_fit(image.bootstrap, options)
             for lent in _lent_blobs(image, kernel_mountable=options.kernel_mountable):
                 blobs.setdefault(lent.blob.descriptor.digest, lent)
-            for layer, blob in _same_layers(image).items():
-                layers.setdefault(layer, blob)
+            for layer, twin in _twins(image).items():
+                layers.setdefault(layer, twin)
         except DictionaryError as error:
             raise DictionaryError(f"{image.manifest.digest} cannot be a chunk dictionary: {error}") from error
         if (count := sum(len(lent.info.chunks.uncompressed_size) for lent in blobs.values())) > MAX_CHUNKS:
@@ -161,7 +161,7 @@ def _lent_blobs(image: DictionaryImage, *, kernel_mountable: bool) -> list[LentB
             raise DictionaryError(f"the blob {blob_id} is not laid out for the kernel")
         table = _chunk_table(record, rows)
         indexes = tuple(sorted(rows["index"].tolist()))
-        cache_file = image.cache_files.get(f"image/{blob_id}.blob.meta".encode())
+        cache_file = image.cache_files.get(_cache_file_name(blob_id))
         if cache_file is not None:
             _check_cache_file(cache_file, record, table, indexes)
         blob = BorrowedBlob(listed[blob_id], image.manifest.digest)
@@ -222,8 +222,8 @@ def _check_cache_file(content: bytes, record: BlobRecord, table: ChunkTable, ind
             raise DictionaryError(f"{what} contradicts the chunk table")
 
 
-def _same_layers(image: DictionaryImage) -> dict[Digest, BorrowedBlob]:
-    """Which data blob each layer of the image's source became: they come first, in the same order (§1.1)."""
+def _twins(image: DictionaryImage) -> dict[Digest, Twin]:
+    """What each layer of the image's source became: their blobs come first, in the same order (§1.1)."""
     source, blobs = image.source, image.manifest.layers[:-1]
     if source is None:
         return {}
@@ -231,7 +231,15 @@ def _same_layers(image: DictionaryImage) -> dict[Digest, BorrowedBlob]:
         raise DictionaryError(f"it was not converted from {source.digest}")
     if len(blobs) < len(source.layers):
         raise DictionaryError(f"it has fewer data blobs than {source.digest} has layers")
+    neighbours = frozenset(blob.digest.hex for blob in blobs)
+    named = {record.blob_id.decode() for record in image.bootstrap.blobs}
+    # Of a blob with chunks (it has a cache file) that the bootstrap does not name nothing more is known.
     return {
-        layer.digest: BorrowedBlob(blob, image.manifest.digest)
+        layer.digest: Twin(BorrowedBlob(blob, image.manifest.digest), neighbours)
         for layer, blob in zip(source.layers, blobs, strict=False)
+        if blob.digest.hex in named or _cache_file_name(blob.digest.hex) not in image.cache_files
     }
+
+
+def _cache_file_name(blob_id: str) -> bytes:
+    return f"image/{blob_id}.blob.meta".encode()

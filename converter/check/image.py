@@ -23,9 +23,10 @@ from converter.errors import (
 from converter.image_documents import parse_config
 from converter.merge import merge_layer
 from converter.nydus_image import ImageFiles, NydusImage
-from converter.oci import Descriptor, Digest, ImageManifest
+from converter.oci import Descriptor, Digest, ImageManifest, media_types
 from converter.options import PREFETCH_ALL
 from converter.progress import NO_PROGRESS, Progress
+from converter.rafs.layout import Compressor
 from converter.rafs.reader import read_bootstrap
 from converter.tree import FileTree
 from converter.tree_compare import compare_trees
@@ -105,7 +106,7 @@ class _Check:
                     self._blobs[descriptor.digest.hex] = check_blob(
                         file,
                         descriptor,
-                        self._image.bootstrap.compressor,
+                        self._compressor(descriptor),
                         self._image.bootstrap.digester,
                         lambda line, where=where: self._report.add(f"{where}: {line}"),  # type: ignore[misc]
                     )
@@ -114,6 +115,14 @@ class _Check:
             self._report.blobs += 1
             self._report.blob_bytes += descriptor.size
             self._progress.advance(f"blob {number}/{len(layers)}", descriptor.size, descriptor.size)
+
+    def _compressor(self, blob: Descriptor) -> Compressor:
+        """What a blob should be compressed with: a borrowed one may differ from the rest (§4.2)."""
+        if media_types.ANNOTATION_BORROWED_FROM in blob.annotations:
+            for record in self._image.bootstrap.blobs:
+                if record.blob_id == blob.digest.hex.encode():
+                    return Compressor(record.compressor)
+        return self._image.bootstrap.compressor
 
     def layers(self, source: ImageManifest, config: Mapping[str, Any], open_layer: OpenLayer) -> None:
         """Reads the layers of the source, and compares each with the bootstrap in its blob."""

@@ -153,6 +153,27 @@ def test_without_the_source_a_layer_gets_a_blob_without_chunks(tmp_path: Path) -
     assert files_of(v2, [tmp_path / "v1", tmp_path / "v2"]) == BASE | CHANGED
 
 
+def test_blobs_of_which_all_files_are_hidden_are_listed(tmp_path: Path) -> None:
+    """The bootstrap in the lower layer's blob names one that the image's own bootstrap does not."""
+    v1, source = first_version(tmp_path)
+    hidden = image_of({"x": APP["app/one"], "y": b"y"}, {"x": b"other"})
+    v2 = convert(hidden, tmp_path / "v2", dictionary_of((v1, source)))
+    lent = v1.blobs[1].descriptor.digest
+    assert lent.hex not in blob_ids(v2)
+    assert [layer.digest for layer in v2.manifest.layers[2:-1]] == [lent]
+    assert f"image/{lent.hex}.blob.meta".encode() in as_dictionary(v2, None).cache_files
+
+
+def test_a_layer_keeps_its_blob_only_with_the_blobs_that_go_with_it(tmp_path: Path) -> None:
+    """The second image of the dictionary has the layer, but the first one has its chunk elsewhere."""
+    layer = {"x": APP["app/one"]}
+    other, second = convert(image_of(layer), tmp_path / "other"), image_of(layer)
+    v1, first = first_version(tmp_path)
+    v2 = convert(image_of(layer), tmp_path / "v2", dictionary_of((v1, first), (other, second)))
+    assert [blob.chunk_count for blob in v2.blobs] == [0]
+    assert [blob.image for blob in v2.borrowed] == [v1.manifest.digest]
+
+
 def test_the_first_image_that_has_a_chunk_lends_it(tmp_path: Path) -> None:
     v1, first = first_version(tmp_path)
     second = image_of({"x": APP["app/one"]})

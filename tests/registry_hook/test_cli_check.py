@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from converter.oci import Descriptor, Digest
 from registry_hook import logs
 from registry_hook.cli import main
+from tests.converter.sharing_images import image_of, noise
 from tests.images.layout import Image, build_image
 from tests.images.tar import directory, encode_tar, file
 from tests.registry_hook.world import small_image
@@ -145,3 +146,20 @@ def test_what_cannot_be_compared(target: str, status: int, message: str, tmp_pat
     assert result.exit_code == status, result.output
     assert message in result.output
     assert result.output.count("\n") == 1
+
+
+def test_images_that_share_blobs_are_the_same(tmp_path: Path) -> None:
+    """Borrowed blobs may be compressed otherwise, and be hidden by an upper layer."""
+    shared = {"a": noise(1, 100_000) + b"text" * 100_000, "b": noise(2, 3 << 20)}
+    image_of(shared).write_layout(tmp_path / "in1", "v1")
+    image_of({"c": shared["a"], "d": b"new" * 1000}, {"d": shared["b"], "c": b"other"}).write_layout(
+        tmp_path / "in2", "v2"
+    )
+    lender = f"oci:{tmp_path}/old:v1"
+    assert run("convert", f"oci:{tmp_path}/in1:v1", lender).exit_code == 0
+    for number, options in enumerate((["--compressor", "lz4_block"], ["--share-layers"], ["--level", "5"])):
+        target = f"oci:{tmp_path}/new{number}:v2"
+        made = run("convert", f"oci:{tmp_path}/in2:v2", target, "--chunk-dict", lender, *options)
+        assert made.exit_code == 0, made.output
+        checked = run("check", f"oci:{tmp_path}/in2:v2", target)
+        assert checked.exit_code == 0, checked.output

@@ -83,8 +83,27 @@ class BlobFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class LenderFigures:
+    """What an image takes from the blobs of one image: another one, or itself.
+
+    Args:
+        image: digest of the other one; None for the image itself.
+        blobs: how many of its blobs.
+        chunks: in use of these.
+        stored_bytes: of these chunks, as stored: what the image would have to store again.
+        bytes: of these chunks, uncompressed.
+    """
+
+    image: str | None
+    blobs: int
+    chunks: int
+    stored_bytes: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class SharingFigures:
-    """How often chunks are used.
+    """How often chunks are used, and whose they are.
 
     Args:
         references: uses of chunks by files; a file with several names counts once.
@@ -92,6 +111,7 @@ class SharingFigures:
         file_bytes: content of all files.
         distinct_bytes: content of the distinct chunks.
         saved_bytes: what would be there more if each file had chunks of its own.
+        lenders: whose blobs the distinct chunks are in, the image itself first.
     """
 
     references: int
@@ -99,6 +119,7 @@ class SharingFigures:
     file_bytes: int
     distinct_bytes: int
     saved_bytes: int
+    lenders: tuple[LenderFigures, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +195,7 @@ def describe_bootstrap(bootstrap: Bootstrap, manifest: ImageManifest | None = No
         kinds[_KINDS[int(mode) << 12]] += int(count)
     file_bytes = int(column(tree.size)[column(tree.mode) >> 12 == stat.S_IFREG >> 12].sum())
     distinct = int(chunks["uncompressed_size"].sum(dtype=np.uint64))
+    blobs = tuple(_describe_blob(blob, chunks, manifest) for blob in bootstrap.blobs)
     return BootstrapFigures(
         rafs_version=bootstrap.version,
         compressor=bootstrap.compressor.name.lower(),
@@ -182,13 +204,14 @@ def describe_bootstrap(bootstrap: Bootstrap, manifest: ImageManifest | None = No
         has_owners=bool(bootstrap.flags & SuperFlag.EXPLICIT_UID_GID),
         names=bootstrap.name_count,
         inodes=dict(sorted(kinds.items())),
-        blobs=tuple(_describe_blob(blob, chunks, manifest) for blob in bootstrap.blobs),
+        blobs=blobs,
         sharing=SharingFigures(
             references=len(tree.chunk_refs),
             chunks=len(chunks),
             file_bytes=file_bytes,
             distinct_bytes=distinct,
             saved_bytes=file_bytes - distinct,
+            lenders=_lenders(blobs),
         ),
         prefetch=tuple(path.decode(errors="backslashreplace") for path in bootstrap.prefetch),
     )
@@ -264,6 +287,21 @@ def _describe_blob(blob: BlobRecord, chunks: npt.NDArray[Any], manifest: ImageMa
         ratio=round(stored / size, 4) if size and not blob.features & BlobFeature.ZRAN else None,
         borrowed_from=None if layer is None else layer.annotations.get(media_types.ANNOTATION_BORROWED_FROM),
         is_listed=None if manifest is None else layer is not None,
+    )
+
+
+def _lenders(blobs: tuple[BlobFigures, ...]) -> tuple[LenderFigures, ...]:
+    images = sorted({blob.borrowed_from or "" for blob in blobs})
+    groups = [[blob for blob in blobs if (blob.borrowed_from or "") == image] for image in images]
+    return tuple(
+        LenderFigures(
+            image=group[0].borrowed_from,
+            blobs=len(group),
+            chunks=sum(blob.used_chunks for blob in group),
+            stored_bytes=sum(blob.used_stored_size for blob in group),
+            bytes=sum(blob.used_size for blob in group),
+        )
+        for group in groups
     )
 
 

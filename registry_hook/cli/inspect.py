@@ -139,6 +139,12 @@ def _bootstrap(figures: BootstrapFigures) -> Iterator[str]:
         f"  sharing: {sharing.references} uses of {sharing.chunks} chunks, {sharing.file_bytes} bytes of"
         f" files in {sharing.distinct_bytes} bytes of content: {sharing.saved_bytes} saved"
     )
+    for lender in sharing.lenders:
+        whose = f"with {lender.image}" if lender.image else "with no other image"
+        yield (
+            f"    {whose}: {lender.chunks} chunks in {lender.blobs} blobs,"
+            f" {lender.stored_bytes} bytes for {lender.bytes}"
+        )
     yield "  prefetch: " + (" ".join(figures.prefetch) or "nothing")
 
 

@@ -103,6 +103,19 @@ def test_borrowed_blobs(converted: ImageManifest, tmp_path: Path) -> None:
     lent = {blob["id"]: blob["borrowed_from"] for blob in found["bootstrap"]["blobs"]}
     assert lent[converted.layers[0].digest.hex] == str(converted.digest)
     assert list(lent.values()).count(None) == 1
+    assert found["bootstrap"]["sharing"]["lenders"] == [
+        {"image": None, "blobs": 1, "chunks": 1, "stored_bytes": 3, "bytes": 3},
+        {
+            "image": str(converted.digest),
+            "blobs": 1,
+            "chunks": 1,
+            "stored_bytes": found["bootstrap"]["blobs"][0]["used_stored_size"],
+            "bytes": 400_000,
+        },
+    ]
+    told = run("inspect", f"oci:{tmp_path}/out2:v2").output
+    assert "with no other image: 1 chunks in 1 blobs, 3 bytes for 3" in told
+    assert f"with {converted.digest}: 1 chunks in 1 blobs" in told
 
 
 def test_an_ordinary_image(tmp_path: Path) -> None:

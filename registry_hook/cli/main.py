@@ -11,7 +11,7 @@ import click
 _COMMANDS: Final = {
     "serve": "service", "web": "service", "worker": "service", "gateway": "service",
     "convert": "image", "verify": "image", "check": "check", "inspect": "inspect", "backfill": "service",
-    "version": "service",
+    "trace": "trace", "version": "service",
 }  # fmt: skip
 
 

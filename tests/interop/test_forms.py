@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 import time
+from http.client import HTTPResponse
 from pathlib import Path
 
 import pytest
 
+from converter.access_pattern import read_access_pattern
 from converter.options import ConvertOptions
+from converter.rafs.reader import read_bootstrap
 from tests.images.layout import Image, build_image
 from tests.images.tar import directory, encode_tar, file, hardlink, symlink, whiteout
 from tests.interop.blobs import chunks
@@ -92,3 +96,31 @@ def _allocated(path: Path) -> int:
         return os.stat(path).st_blocks * 512
     except FileNotFoundError:
         return 0
+
+
+@pytest.mark.root
+@pytest.mark.interop
+@pytest.mark.parametrize("options", [ConvertOptions(), ConvertOptions(fs_version=5)], ids=["v6", "v5"])
+def test_what_nydusd_records_becomes_a_trace(options: ConvertOptions, tmp_path: Path) -> None:
+    conversion = convert(image(), tmp_path / "converted", options)
+    backend, work = directory_backend(conversion.blobs), tmp_path / "nydusd"
+    read = ["f4097", "big/again", "f1"]
+    with nydusd_mount(conversion.bootstrap, backend, work, record=True) as root:
+        for name in read:
+            (root / name).read_bytes()
+            time.sleep(0.01)
+        pattern = _ask(work / "api.sock", "/api/v1/metrics/pattern")
+    paths = read_access_pattern(pattern, conversion.bootstrap.read_bytes())
+    assert paths == tuple(f"/{name}" for name in read)
+    again = convert(image(), tmp_path / "again", ConvertOptions(prefetch=paths))
+    wanted = tuple(path.encode() for path in paths)
+    assert read_bootstrap(again.bootstrap.read_bytes()).prefetch == wanted
+
+
+def _ask(address: Path, path: str) -> bytes:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(os.path.relpath(address))  # an address has room for 107 bytes only
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: nydusd\r\nConnection: close\r\n\r\n".encode())
+        answer = HTTPResponse(connection)
+        answer.begin()
+        return answer.read()

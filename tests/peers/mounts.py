@@ -38,6 +38,7 @@ def nydusd_mount(
     validate: bool = False,
     prefetch: bool = False,
     inodes: bool = False,
+    record: bool = False,
 ) -> Iterator[Path]:
     """Mounts an image with nydusd for the time of the context.
 
@@ -49,6 +50,7 @@ def nydusd_mount(
         carry the
             length, so not a registry that redirects.
         inodes: let nydusd check the digests of inodes, which RAFS v5 has; mounts of v6 fail with it.
+        record: let nydusd record which files are read.
         prefetch: let nydusd fetch what the prefetch table lists.
 
     Yields:
@@ -62,7 +64,9 @@ def nydusd_mount(
     for directory in (mountpoint, cache):
         directory.mkdir(parents=True)
     config = work / "nydusd.json"
-    config.write_text(json.dumps(_configuration(backend, cache, validate, prefetch, inodes), indent=1))
+    config.write_text(
+        json.dumps(_configuration(backend, cache, validate, prefetch, inodes, record), indent=1)
+    )
     command = [
         str(find_program("nydusd")), "fuse", "--mountpoint", str(mountpoint), "--bootstrap", str(bootstrap),
         "--config", str(config),
@@ -98,7 +102,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _configuration(
-    backend: Mapping[str, Any], cache: Path, validate: bool, prefetch: bool, inodes: bool
+    backend: Mapping[str, Any], cache: Path, validate: bool, prefetch: bool, inodes: bool, record: bool
 ) -> dict[str, Any]:
     return {
         "version": 2,
@@ -116,6 +120,7 @@ def _configuration(
             "mode": "direct",
             "enable_xattr": True,
             "validate": inodes,
+            "access_pattern": record,
             "prefetch": {"enable": prefetch},
         },
     }

@@ -36,10 +36,11 @@ def manifest(layout: Path) -> ImageManifest:
 
 def test_every_choice_arrives(tmp_path: Path) -> None:
     small_image("text" * 5000).write_layout(tmp_path / "in", "v1")
-    (tmp_path / "trace").write_text("/nothing\n/app\n")
+    (tmp_path / "trace").write_text("/nothing\n/etc\n")
     result = run(
         f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out:v1", "--compressor=lz4_block", "--chunk-size=4096",
-        "--digester=sha256", "--prefetch=/", f"--prefetch-trace={tmp_path}/trace", "--media-types=docker",
+        "--digester=sha256", "--prefetch=/etc/motd", f"--prefetch-trace={tmp_path}/trace",
+        "--media-types=docker",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     made = manifest(tmp_path / "out")
@@ -48,6 +49,7 @@ def test_every_choice_arrives(tmp_path: Path) -> None:
         bootstrap = read_bootstrap(BlobReader(file).bootstrap())
     assert (bootstrap.digester, bootstrap.chunk_size) == (Digester.SHA256, 4096)
     assert bootstrap.blobs[0].compressor == 1
+    assert bootstrap.prefetch == (b"/etc/motd", b"/etc")
 
 
 def test_references_bring_the_source_along(tmp_path: Path) -> None:
@@ -147,3 +149,17 @@ def test_clients_take_the_original_of_a_merged_index(
     # With all images skopeo 1.9 would write the index anew, and forget the artifact types.
     with pytest.raises(ProgramError, match="cannot modify it"):
         run_program("skopeo", *INSECURE, "--all", "--preserve-digests", place, f"oci:{tmp_path}/all:v1")
+
+
+def test_a_trace_of_what_nydusd_recorded(tmp_path: Path) -> None:
+    small_image().write_layout(tmp_path / "in", "v1")
+    assert run(f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out:v1", "--fs-version=5").exit_code == 0
+    pattern = tmp_path / "pattern.json"
+    pattern.write_text(
+        '[{"ino": 3, "nr_read": 1, "first_access_time_secs": 5, "first_access_time_nanos": 1}]'
+    )
+    result = CliRunner().invoke(main, ["trace", str(pattern), f"oci:{tmp_path}/out:v1"])
+    assert (result.exit_code, result.output) == (0, "/etc/motd\n")
+    pattern.write_text("[]")
+    result = CliRunner().invoke(main, ["trace", str(pattern), f"oci:{tmp_path}/in:v1"])
+    assert result.exit_code == 1

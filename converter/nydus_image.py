@@ -17,16 +17,18 @@ from typing import Any, BinaryIO, Protocol, Self
 import numpy.typing as npt
 
 from converter.blob.codec import decompress
+from converter.blob.reader import BlobReader
 from converter.bootstrap_reader import BootstrapLayer, read_bootstrap_layer
 from converter.chunk_digest import digest_function
 from converter.classify import Kind, classify
 from converter.errors import BlobError, BootstrapError, UnsupportedImageError
-from converter.oci import Descriptor, ImageManifest
-from converter.rafs.layout import CHUNK_COMPRESSED, Compressor, Digester
+from converter.oci import Descriptor, Digest, ImageManifest, media_types
+from converter.rafs.layout import CHUNK_COMPRESSED, BlobFeature, Compressor, Digester
 from converter.rafs.reader import Bootstrap, read_bootstrap
 from converter.rafs.records import BlobRecord
 from converter.read_back import chunk_rows
 from converter.tree_compare import Rows
+from converter.zran.reader import GzipLayerReader
 
 
 class ImageFiles(Protocol):
@@ -96,6 +98,7 @@ class NydusImage:
             self.layer: BootstrapLayer = read_bootstrap_layer(stream)
         self.bootstrap: Bootstrap = read_bootstrap(self.layer.bootstrap)
         self._open: dict[int, BinaryIO] = {}
+        self._gzip_layers: dict[int, GzipLayerReader] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -105,15 +108,30 @@ class NydusImage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open.clear()
+        self._gzip_layers.clear()
         self._stack.close()
 
     def blob_descriptor(self, index: int) -> Descriptor:
-        """The layer that a row of the blob table means.
+        """The layer that a row of the blob table means: of this image, or of its source.
 
         Raises:
             BootstrapError: the manifest has no such layer.
         """
-        wanted = self.bootstrap.blobs[index].blob_id.decode()
+        record = self.bootstrap.blobs[index]
+        wanted = record.blob_id.decode()
+        if record.features & BlobFeature.SEPARATE:
+            return Descriptor(media_types.OCI_LAYER_GZIP, Digest(wanted), record.compressed_size)
+        return self._layer_of(wanted)
+
+    def index_descriptor(self, index: int) -> Descriptor:
+        """The layer with the index of a blob that is a layer of the source.
+
+        Raises:
+            BootstrapError: the manifest has no such layer.
+        """
+        return self._layer_of(self.bootstrap.blobs[index].meta_digest.hex())
+
+    def _layer_of(self, wanted: str) -> Descriptor:
         for layer in self.manifest.layers[:-1]:
             if layer.digest.hex == wanted:
                 return layer
@@ -145,12 +163,30 @@ class NydusImage:
 
     def read_chunk(self, chunk: StoredChunk) -> bytes:
         """Reads a chunk and checks it; for the errors see `content`."""
-        if chunk.blob not in self._open:
-            descriptor = self.blob_descriptor(chunk.blob)
-            self._open[chunk.blob] = self._stack.enter_context(self.files.open_seekable(descriptor))
-        file = self._open[chunk.blob]
+        record = self.bootstrap.blobs[chunk.blob]
+        if record.features & BlobFeature.ZRAN:
+            data = self._gzip_layer(chunk.blob).chunk(chunk.index, chunk.size)
+            return check_chunk(data, chunk, record)
+        file = self._file(chunk.blob)
         file.seek(chunk.offset)
-        return decode_chunk(file.read(chunk.stored_size), chunk, self.bootstrap.blobs[chunk.blob])
+        return decode_chunk(file.read(chunk.stored_size), chunk, record)
+
+    def _file(self, blob: int) -> BinaryIO:
+        if blob not in self._open:
+            descriptor = self.blob_descriptor(blob)
+            self._open[blob] = self._stack.enter_context(self.files.open_seekable(descriptor))
+        return self._open[blob]
+
+    def _gzip_layer(self, blob: int) -> GzipLayerReader:
+        if blob not in self._gzip_layers:
+            with self.files.open_seekable(self.index_descriptor(blob)) as file:
+                _, windows = BlobReader(file).chunk_info()
+            if windows is None:
+                raise BlobError(f"{self.index_descriptor(blob).digest} is no index of a gzip layer")
+            self._gzip_layers[blob] = GzipLayerReader(
+                self.blob_descriptor(blob).digest, self._file(blob), windows
+            )
+        return self._gzip_layers[blob]
 
 
 def stored_chunk(row: npt.NDArray[Any]) -> StoredChunk:
@@ -183,6 +219,15 @@ def decode_chunk(stored: bytes, chunk: StoredChunk, blob: BlobRecord) -> bytes:
     data = (
         decompress(stored, chunk.size, Compressor(blob.compressor), what) if chunk.is_compressed else stored
     )
+    return check_chunk(data, chunk, blob)
+
+
+def check_chunk(data: bytes, chunk: StoredChunk, blob: BlobRecord) -> bytes:
+    """Gives the content of a chunk back, if it is that.
+
+    Raises:
+        BlobError: it does not match its digest.
+    """
     if len(data) != chunk.size or digest_function(Digester(blob.digester))(data) != chunk.digest:
-        raise BlobError(f"{what} does not match its digest")
+        raise BlobError(f"chunk {chunk.index} of the blob {blob.blob_id.decode()} does not match its digest")
     return data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,7 +19,7 @@ from converter.decompress import Compression, StoredInput
 from converter.errors import InvalidLayerError, LimitExceededError
 from converter.image_form import DIGESTER
 from converter.layer import ConvertedLayer, LayerStats
-from converter.oci import Descriptor
+from converter.oci import Descriptor, Digest
 from converter.options import ConvertOptions
 from converter.progress import Progress
 from converter.rafs.layout import MAX_CHUNK_INDEX, round_up
@@ -26,11 +27,34 @@ from converter.read_ahead import ReadAhead
 from converter.tar import TarReader
 from converter.tar_loader import CountingReader, TarLoader, reporting
 from converter.tree import FileTree
-from converter.zran.contexts import gzip_chunk_info, plain_chunk_info
+from converter.zran.contexts import ChunkInfo, gzip_chunk_info, plain_chunk_info
 from converter.zran.errors import NotReferenceableError
 from converter.zran.gzip_index import GzipIndex
 from converter.zran.index_blob import write_index_blob
 from converter.zran.reference import LayerReference, SegmentReader
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedLayer:
+    """A layer and its index, before it is written.
+
+    Args:
+        tree: its files, with references to `table`.
+        table: its chunks.
+        info: the chunk info table that tells where they are; None without chunks.
+        uncompressed_size: of the chunks' address space.
+        reference: the layer as it is stored.
+        diff_id: digest of the uncompressed tar.
+        stats: counts.
+    """
+
+    tree: FileTree
+    table: ChunkTable
+    info: ChunkInfo | None
+    uncompressed_size: int
+    reference: LayerReference
+    diff_id: Digest
+    stats: LayerStats
 
 
 def reference_layer(
@@ -40,7 +64,7 @@ def reference_layer(
     options: ConvertOptions,
     progress: Progress,
 ) -> ConvertedLayer:
-    """Makes the index of a layer: as `converter.layer.convert_layer`, but for the blob.
+    """Makes the index blob of a layer: as `converter.layer.convert_layer`, but for the blob.
 
     Args:
         stream: the layer as stored; read to its end by another thread, and not closed.
@@ -56,6 +80,16 @@ def reference_layer(
         OSError: the spool directory cannot be written to, or zlib is not installed.
         Exception: whatever `stream` or `progress` raise.
     """
+    indexed = index_layer(stream, layer, options, progress)
+    with SpoolFile(spool) as out:
+        blob = _write_blob(out, indexed, options)
+    return ConvertedLayer(tree=indexed.tree, blob=blob, diff_id=indexed.diff_id, stats=indexed.stats)
+
+
+def index_layer(
+    stream: BinaryIO, layer: Descriptor, options: ConvertOptions, progress: Progress
+) -> IndexedLayer:
+    """Makes the index of a layer; for arguments and errors see `reference_layer`."""
     segments = SegmentReader(stream)
     counted = CountingReader(segments)
     source = StoredInput(counted)
@@ -70,10 +104,14 @@ def reference_layer(
         diff_id = blocks.digest()
     if counted.size != layer.size:
         raise InvalidLayerError(f"the layer has {counted.size} bytes, its descriptor says {layer.size}")
-    reference = LayerReference(layer.digest, layer.size, compression.value, segments.chunk_list(layer.digest))
-    return ConvertedLayer(
+    return IndexedLayer(
         tree=entries.tree,
-        blob=_write_blob(spool, chunks, index, reference, entries.tree, options),
+        table=chunks.table,
+        info=chunks.info(index),
+        uncompressed_size=chunks.uncompressed_size,
+        reference=LayerReference(
+            layer.digest, layer.size, compression.value, segments.chunk_list(layer.digest)
+        ),
         diff_id=diff_id,
         stats=LayerStats(
             entries=entries.count,
@@ -115,6 +153,21 @@ class _Chunks:
             use = self._known[digest] = (0, self._append(digest, len(chunk), offset))
         return use
 
+    def info(self, index: GzipIndex | None) -> ChunkInfo | None:
+        """The chunk info table, once all chunks are known.
+
+        Args:
+            index: of the layer; None if it is a plain tar.
+
+        Raises:
+            NotReferenceableError: a chunk cannot be read from the layer.
+        """
+        if not len(self.table):
+            return None
+        if index is None:
+            return plain_chunk_info(self.table, self.offsets)
+        return gzip_chunk_info(self.table, self.offsets, index)
+
     def _append(self, digest: bytes, size: int, offset: int) -> int:
         table = self.table
         index = len(table)
@@ -146,21 +199,10 @@ class _ReferenceLoader(TarLoader):
         return super()._uses(reader)
 
 
-def _write_blob(
-    spool: Path,
-    chunks: _Chunks,
-    index: GzipIndex | None,
-    reference: LayerReference,
-    tree: FileTree,
-    options: ConvertOptions,
-) -> LayerBlob:
+def _write_blob(out: SpoolFile, layer: IndexedLayer, options: ConvertOptions) -> LayerBlob:
     """Writes the index; without chunks there is nothing to refer to, and the blob is like any other."""
-    with SpoolFile(spool) as out:
-        if not len(chunks.table):
-            return BlobWriter(out, chunks, options).finish(tree)
-        if index is None:
-            info = plain_chunk_info(chunks.table, chunks.offsets)
-        else:
-            info = gzip_chunk_info(chunks.table, chunks.offsets, index)
-        size = chunks.uncompressed_size
-        return write_index_blob(out, chunks.table, info, size, reference, tree, options)
+    if layer.info is None:
+        return BlobWriter(out, layer, options).finish(layer.tree)
+    return write_index_blob(
+        out, layer.table, layer.info, layer.uncompressed_size, layer.reference, layer.tree, options
+    )

@@ -49,7 +49,10 @@ def nydus_files(
         image.manifest, image.config, image.open_layer, work, options or ConvertOptions(threads=1),
         subject=image.manifest.descriptor,
     )  # fmt: skip
-    return in_memory(converted), converted.manifest
+    files = in_memory(converted)
+    if options is not None and options.oci_ref:
+        files.blobs |= image.blobs
+    return files, converted.manifest
 
 
 def in_memory(converted: ConvertedImage) -> MemoryFiles:

@@ -37,6 +37,7 @@ FORMS = {
     "kernel": ConvertOptions(chunk_size=4096, compressor="none", kernel_mountable=True),
     "sha256": ConvertOptions(chunk_size=4096, digester="sha256"),
     "large": ConvertOptions(),
+    "reference": ConvertOptions(chunk_size=4096, oci_ref=True, digester="sha256"),
 }
 
 

@@ -23,6 +23,8 @@ class Kind(Enum):
     """A list of images: convert each one that is an image."""
     NYDUS = "nydus"
     """A Nydus image, our own product or somebody else's: nothing to do."""
+    EROFS = "an image of EROFS file systems"
+    """What Linux mounts as it is, ours (`converter.one_file`) or somebody else's: nothing to do."""
     ARTIFACT = "artifact"
     """A signature, an SBOM, a chart, a list of referrers …: nothing to do."""
     FOREIGN = "an image with layers that may not be distributed"
@@ -44,6 +46,8 @@ def classify(manifest: Manifest) -> Kind:
     if manifest.artifact_type or manifest.subject or manifest.config.media_type not in _IMAGE_CONFIGS:
         return Kind.ARTIFACT
     types = [layer.media_type for layer in manifest.layers]
+    if any(media_type.partition("+")[0] == media_types.EROFS_LAYER for media_type in types):
+        return Kind.EROFS
     if all(media_type in media_types.LAYER_TYPES for media_type in types):
         return Kind.IMAGE
     if all(media_type in _WITH_FOREIGN for media_type in types):

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from converter.oci import Descriptor, ImageIndex, encode_json, media_types, parse_manifest
 
 
-def converted_index(source: ImageIndex, entries: Sequence[Descriptor]) -> ImageIndex:
+def converted_index(
+    source: ImageIndex, entries: Sequence[Descriptor], *, has_subject: bool = True
+) -> ImageIndex:
     """Builds the index; equal input, equal bytes. It is Docker's manifest list if all images are Docker's.
 
     Args:
         source: becomes the subject.
         entries: converted images with the platforms that the source gives them.
+        has_subject: not for images that clients must not find by the source's referrers.
     """
     is_docker = all(entry.media_type == media_types.DOCKER_MANIFEST for entry in entries)
     media_type = media_types.DOCKER_INDEX if entries and is_docker else media_types.OCI_INDEX
@@ -20,7 +23,7 @@ def converted_index(source: ImageIndex, entries: Sequence[Descriptor]) -> ImageI
         "schemaVersion": 2,
         "mediaType": media_type,
         "manifests": [entry.to_json() for entry in entries],
-        "subject": source.descriptor.to_json(),
+        **({"subject": source.descriptor.to_json()} if has_subject else {}),
         "annotations": {media_types.ANNOTATION_SOURCE_DIGEST: str(source.digest)},
     }
     index = parse_manifest(encode_json(document), media_type)

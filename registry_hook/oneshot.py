@@ -7,21 +7,19 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeAlias
 
-from converter.classify import Kind, check_convertible, classify, is_image_entry
+from converter.classify import check_convertible
 from converter.errors import UnsupportedImageError
 from converter.image import ConvertedImage, convert_image
 from converter.oci import Descriptor, ImageIndex, ImageManifest, Manifest, Platform
 from converter.options import ConvertOptions
-from converter.platforms import matches, platform_of, require_all
+from converter.platforms import platform_of
 from converter.progress import Progress
+from registry_hook.chosen_images import ImageEntry, choose_images
 from registry_hook.converted_index import converted_index
 from registry_hook.dictionaries import NamedDictionaries
 from registry_hook.merged_index import merged_index
 from registry_hook.transports import ImageSink, ImageSource, copy_image
-
-_Entry: TypeAlias = tuple[Descriptor, ImageManifest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +68,12 @@ def convert_one(
     """
     with ExitStack() as directories:
         conversion = _Conversion(source, sink, options, progress, work_dir, directories, dictionaries)
-        manifest = source.manifest()
-        if isinstance(manifest, ImageManifest):
-            if platforms:
-                # A platform that was asked for must be that of the image; no index says it here.
-                config = source.read_blob(manifest.config)
-                require_all(f"the image {manifest.digest}", platforms, [platform_of(config)])
-            if merged:
-                return conversion.merged(manifest, [(manifest.descriptor, manifest)])
-            return conversion.image(manifest)
-        chosen = _images(source, manifest, platforms)
+        chosen = choose_images(source, platforms)
         if merged:
-            return conversion.merged(manifest, chosen)
-        if len(platforms) == 1 and len(chosen) == 1:
-            return conversion.image(chosen[0][1])
-        return conversion.index(manifest, chosen)
+            return conversion.merged(chosen.source, chosen.images)
+        if chosen.as_index and isinstance(chosen.source, ImageIndex):
+            return conversion.index(chosen.source, chosen.images)
+        return conversion.image(chosen.images[0][1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +95,7 @@ class _Conversion:
         published = self.sink.publish(converted.manifest.raw, converted.manifest.media_type)
         return Outcome(published, copied=_copied(converted))
 
-    def index(self, source: ImageIndex, chosen: Sequence[_Entry]) -> Outcome:
+    def index(self, source: ImageIndex, chosen: Sequence[ImageEntry]) -> Outcome:
         """Converts images of an index and publishes an index of them."""
         results, kept = self._convert_all(chosen)
         entries = []
@@ -120,7 +109,7 @@ class _Conversion:
         published = self.sink.publish(index.raw, index.media_type)
         return Outcome(published, kept, _copied(*(made for _, _, made in results)))
 
-    def merged(self, source: Manifest, chosen: Sequence[_Entry]) -> Outcome:
+    def merged(self, source: Manifest, chosen: Sequence[ImageEntry]) -> Outcome:
         """Converts images and publishes an index of all images of the source and the conversions."""
         if not self.source.has_manifests:
             raise UnsupportedImageError(
@@ -152,7 +141,7 @@ class _Conversion:
         return Outcome(published, kept, _copied(*(made for _, _, made in results)))
 
     def _convert_all(
-        self, chosen: Sequence[_Entry]
+        self, chosen: Sequence[ImageEntry]
     ) -> tuple[list[tuple[Descriptor, ImageManifest, ConvertedImage | None]], tuple[str, ...]]:
         """Converts images; gives None for what stays as it is, and the reason for each of those.
 
@@ -206,25 +195,3 @@ def _copied(*images: ConvertedImage | None) -> tuple[str, ...]:
     return tuple(
         f"{layer}: {reason}" for image in images if image for layer, reason in image.stats.copied.items()
     )
-
-
-def _images(
-    source: ImageSource, index: ImageIndex, platforms: Sequence[Platform]
-) -> list[tuple[Descriptor, ImageManifest]]:
-    """The images of an index for the platforms, without attestations and the like."""
-    offered = [entry for entry in index.manifests if is_image_entry(entry)]
-    require_all(f"the index {index.digest}", platforms, [entry.platform for entry in offered])
-    found = []
-    for entry in offered:
-        if platforms and not _is_for(entry, platforms):
-            continue
-        child = source.manifest(entry.digest)
-        if isinstance(child, ImageManifest) and classify(child) in (Kind.IMAGE, Kind.FOREIGN):
-            found.append((entry, child))
-    if not found:
-        raise UnsupportedImageError(f"the index {index.digest} has no image that can be converted")
-    return found
-
-
-def _is_for(entry: Descriptor, platforms: Sequence[Platform]) -> bool:
-    return entry.platform is not None and any(matches(entry.platform, wanted) for wanted in platforms)

@@ -40,6 +40,8 @@ FOREIGN_LAYER_TYPES: Final = (
     "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
 )
 
+# A layer that is an EROFS file system; containerd 2 core/images/mediatypes.go.
+EROFS_LAYER: Final = "application/vnd.erofs.layer.v1"
 NYDUS_BLOB: Final = "application/vnd.oci.image.layer.nydus.blob.v1"
 NYDUS_MANIFEST: Final = "application/vnd.nydus.image.manifest.v1+json"  # artifact type in a merged index
 ANNOTATION_NYDUS_BLOB: Final = "containerd.io/snapshot/nydus-blob"

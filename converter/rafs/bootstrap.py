@@ -153,7 +153,7 @@ def encode_bootstrap(
         sizes, nodes.chunk_count, references.node, references.blob, references.offset, chunk_size
     )
     writer.write_inodes(formats)
-    writer.write_chunk_indexes(references, encode_indexes(references))
+    writer.write_chunk_indexes(references.node, references.position, encode_indexes(references))
     writer.write_symlinks()
     writer.write_directories(listing, directories)
     end = sections.chunk_table + sections.chunk_table_size

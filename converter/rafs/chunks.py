@@ -53,11 +53,7 @@ def collect_references(tree: FileTree, nodes: Nodes, blobs: Sequence[BlobInfo]) 
     counts = [len(blob.chunks.uncompressed_size) for blob in blobs]
     if max(counts, default=0) > MAX_CHUNK_INDEX + 1:
         raise LimitExceededError(f"a blob has more than {MAX_CHUNK_INDEX + 1} chunks; use larger chunks")
-    node = np.repeat(np.arange(len(nodes.inode), dtype=np.uint32), nodes.chunk_count)
-    ends = np.cumsum(nodes.chunk_count, dtype=np.int64)
-    position = np.arange(len(node)) - np.repeat(ends - nodes.chunk_count, nodes.chunk_count)
-    inode = nodes.inode[node]
-    use = column(tree.first_chunk)[inode] + position
+    node, position, use = list_uses(tree, nodes)
     index = column(tree.chunk_refs)[use]
     blob = column(tree.chunk_blob)[use]
     if len(blob) and (blob.max() >= len(blobs) or (index >= np.array(counts)[blob]).any()):
@@ -66,7 +62,23 @@ def collect_references(tree: FileTree, nodes: Nodes, blobs: Sequence[BlobInfo]) 
     first = np.cumsum([0, *counts])
     offsets = [column(info.chunks.uncompressed_offset) for info in blobs]
     offset = np.concatenate([np.zeros(0, np.uint64), *offsets])[first[blob] + index].astype(np.int64)
-    return ChunkReferences(node, position.astype(np.uint32), blob, index, offset)
+    return ChunkReferences(node, position, blob, index, offset)
+
+
+def list_uses(
+    tree: FileTree, nodes: Nodes
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
+    """Every use of a chunk by a file, as in `ChunkReferences`.
+
+    Returns:
+        The row of the file among the nodes, which chunk of the file it is, and which item of the tree's
+        `chunk_refs`.
+    """
+    node = np.repeat(np.arange(len(nodes.inode), dtype=np.uint32), nodes.chunk_count)
+    ends = np.cumsum(nodes.chunk_count, dtype=np.int64)
+    position = np.arange(len(node)) - np.repeat(ends - nodes.chunk_count, nodes.chunk_count)
+    use = column(tree.first_chunk)[nodes.inode[node]] + position
+    return node, position.astype(np.uint32), use
 
 
 def drop_unused_blobs(

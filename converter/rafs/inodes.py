@@ -8,7 +8,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from converter.rafs.chunks import ChunkReferences
 from converter.rafs.layout import (
     BLOCK_SIZE,
     CHUNK_INDEX,
@@ -64,11 +63,19 @@ class InodeWriter:
             xattrs = self._nodes.xattrs[int(self._nodes.inode[row])]
             self._write(int(self._position[row]) + INODE.itemsize, xattrs)
 
-    def write_chunk_indexes(self, references: ChunkReferences, entries: npt.NDArray[Any]) -> None:
-        """Writes the chunk indexes behind regular files."""
+    def write_chunk_indexes(
+        self, node: npt.NDArray[np.uint32], position: npt.NDArray[np.uint32], entries: npt.NDArray[Any]
+    ) -> None:
+        """Writes the chunk indexes behind regular files.
+
+        Args:
+            node: for each use of a chunk, the row of the file.
+            position: for each use, which chunk of the file it is.
+            entries: rows of `layout.CHUNK_INDEX`, likewise.
+        """
         unit = CHUNK_INDEX.itemsize
         first = (self._position + self._head + unit - 1) // unit
-        self._metadata.view(CHUNK_INDEX)[first[references.node] + references.position] = entries
+        self._metadata.view(CHUNK_INDEX)[first[node] + position] = entries
 
     def write_symlinks(self) -> None:
         """Writes the targets of symlinks."""

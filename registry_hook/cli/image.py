@@ -14,6 +14,7 @@ from rich.console import Console
 
 from converter.dictionary import DEFAULT_MAX_BLOBS
 from converter.oci import InvalidReferenceError, Platform, Reference
+from converter.one_file import check_options
 from converter.options import ConvertOptions
 from registry_hook.cli.clients import Clients, client_options
 from registry_hook.cli.errors import WrongCommandLine, errors_in_one_line, one_line
@@ -21,6 +22,7 @@ from registry_hook.cli.forms import form_options
 from registry_hook.cli.parameters import PlatformType
 from registry_hook.cli.progress import progress_bar
 from registry_hook.dictionaries import NamedDictionaries
+from registry_hook.one_file import convert_to_files
 from registry_hook.oneshot import convert_one
 from registry_hook.registry import NotFoundError
 from registry_hook.transports import open_sink, open_source
@@ -93,6 +95,10 @@ def _full_work_directory(work_dir: Path | None) -> Iterator[None]:
     "--merged-index", is_flag=True,
     help="Make an index of SRC's own images, as they are, and of their conversions.",
 )  # fmt: skip
+@click.option(
+    "--one-file", is_flag=True,
+    help="Make one EROFS file for loop mounts and containerd's EROFS snapshotter instead of a Nydus image.",
+)  # fmt: skip
 @click.option("--work-dir", type=_DIRECTORY, help="For the result meanwhile; default: $TMPDIR, else /tmp.")
 @client_options
 def convert(
@@ -103,16 +109,19 @@ def convert(
     dictionaries: tuple[str, ...],
     max_borrowed: int,
     merged_index: bool,
+    one_file: bool,
     work_dir: Path | None,
     clients: Clients,
 ) -> None:
     """Convert the image SRC to the Nydus image DST.
 
     Both are oci:DIR:TAG, oci-archive:FILE:TAG or docker://HOST/REPOSITORY:TAG, as skopeo spells them; SRC may
-    also be docker-daemon:NAME:TAG, an image of a local engine (DOCKER_HOST says which). An oci:
-    destination keeps its other images; an oci-archive: destination is replaced as a whole. The result is not
-    signed; the service does that.
+    also be docker-daemon:NAME:TAG, an image of a local engine (DOCKER_HOST says which). An oci: destination
+    keeps its other images; an oci-archive: destination is replaced as a whole. The result is not signed; the
+    service does that.
     """
+    if one_file:
+        _check_one_file(options, excluded=bool(dictionaries) or merged_index)
     if options.oci_ref and dictionaries:
         raise click.UsageError("--oci-ref excludes --chunk-dict: the data stay in the layers of SRC")
     with (
@@ -123,6 +132,9 @@ def convert(
         ExitStack() as opened,
         progress_bar(Console(stderr=True)) as progress,
     ):
+        if one_file:
+            click.echo(str(convert_to_files(image, sink, options, progress, work_dir, platforms).digest))
+            return
         lenders = [opened.enter_context(open_source(name, clients, work_dir)) for name in dictionaries]
         named = NamedDictionaries(lenders, max_borrowed)
         outcome = convert_one(image, sink, options, progress, work_dir, platforms, named, merged=merged_index)
@@ -131,6 +143,15 @@ def convert(
     for note in outcome.copied:
         click.echo(f"converted, not referred to: {note}", err=True)
     click.echo(str(outcome.descriptor.digest))
+
+
+def _check_one_file(options: ConvertOptions, *, excluded: bool) -> None:
+    if excluded:
+        raise click.UsageError("--one-file excludes --chunk-dict and --merged-index: it makes no Nydus image")
+    try:
+        check_options(options)
+    except ValueError as error:
+        raise click.UsageError(f"--one-file: {error}") from error
 
 
 @click.command(epilog=_VERIFY_STATUS)

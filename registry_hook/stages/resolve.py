@@ -65,7 +65,7 @@ def _refuse_unreadable(manifest: Manifest) -> None:
     """
     if not isinstance(manifest, ImageManifest) or manifest.artifact_type or manifest.subject:
         return
-    if manifest.config.media_type not in media_types.IMAGE_CONFIG_TYPES or classify(manifest) is Kind.NYDUS:
+    if manifest.config.media_type not in media_types.IMAGE_CONFIG_TYPES or classify(manifest) in _DONE:
         return
     for number, layer in enumerate(manifest.layers, 1):
         if layer.media_type not in media_types.LAYER_TYPES and not is_foreign_layer(layer):
@@ -76,8 +76,10 @@ def _refuse_unreadable(manifest: Manifest) -> None:
             )
 
 
+_DONE: Final = (Kind.NYDUS, Kind.EROFS)
 _REASONS: Final = {
     Kind.NYDUS: "a Nydus image already",
+    Kind.EROFS: "an image of EROFS file systems, which Linux mounts as it is",
     Kind.ARTIFACT: "an artifact, not an image",
     Kind.FOREIGN: "kept as it is: an image with layers that may not be distributed (convert.include_foreign)",
     Kind.UNSUPPORTED: "an image with layers that cannot be read",

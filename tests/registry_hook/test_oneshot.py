@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from converter.classify import Kind, classify
 from converter.oci import Digest, ImageIndex, ImageManifest, media_types, parse_manifest
 from registry_hook.cli import main
 from tests.images.layout import Image, build_image, retyped, write_index_layout
@@ -158,3 +159,29 @@ def test_foreign_layers_are_converted_when_their_owner_says_so(tmp_path: Path) -
     result = converted(tmp_path, convert(tmp_path, "--include-foreign"))
     assert isinstance(result, ImageManifest)
     assert [layer.media_type for layer in result.layers[:-1]] == [media_types.NYDUS_BLOB] * 2
+
+
+def test_one_file_is_the_layer_of_an_image(tmp_path: Path) -> None:
+    small_image("a").write_layout(tmp_path / "in")
+    made = converted(tmp_path, convert(tmp_path, "--one-file"))
+    assert isinstance(made, ImageManifest)
+    (layer,) = made.layers
+    content = (tmp_path / "out/blobs/sha256" / layer.digest.hex).read_bytes()
+    assert content[1024:1028] == b"\xe2\xe1\xf5\xe0"
+
+
+def test_an_index_of_images_of_one_file_each(tmp_path: Path) -> None:
+    four_platforms(tmp_path)
+    made = converted(tmp_path, convert(tmp_path, "--one-file"))
+    assert isinstance(made, ImageIndex)
+    assert [str(entry.platform) for entry in made.manifests] == ["linux/amd64", "linux/arm64", "linux/arm/v7"]
+    assert made.subject is None
+    assert classify(made) is Kind.NYDUS, "so that nothing converts it again"
+
+
+@pytest.mark.parametrize("option", ["--kernel-mountable", "--merged-index", "--digester=sha256"])
+def test_one_file_excludes_what_it_cannot_have(tmp_path: Path, option: str) -> None:
+    small_image("a").write_layout(tmp_path / "in")
+    result = convert(tmp_path, "--one-file", option)
+    assert result.exit_code == 2
+    assert "--one-file" in result.output

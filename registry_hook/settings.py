@@ -63,9 +63,13 @@ class Settings(BaseSettings):
     gateway: GatewaySection = GatewaySection()
 
     @model_validator(mode="after")
-    def _references_share_no_blobs(self) -> Settings:
+    def _some_forms_share_no_blobs(self) -> Settings:
         if self.convert.oci_ref and self.dedup.repositories:
             raise ValueError("convert.oci_ref leaves data where they are, so it excludes dedup.repositories")
+        if self.convert.fs_version != 6 and self.dedup.repositories:
+            raise ValueError(
+                "images of RAFS 5 share none, so convert.fs_version 5 excludes dedup.repositories"
+            )
         return self
 
     @model_validator(mode="after")

@@ -12,9 +12,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from converter.chunk_manifest import PREDICATE_CHUNK_MANIFEST
 from converter.chunk_manifest.chunk_list_reader import ChunkListReader
-from converter.oci import media_types
+from converter.oci import ImageManifest, media_types
+from registry_hook.registry import RegistryClient, RegistryEndpoint
 from signer.attach import ANNOTATION_BLOB
 from signer.keys import SigningKey
+from tests.converter.sharing_images import image_of, noise
 from tests.peers.programs import ProgramError, run_command
 from tests.peers.registries import RegistryKind
 from tests.peers.stack import COMMAND, Stack
@@ -117,6 +119,24 @@ def test_what_was_pushed_before_the_service_started_is_found(tmp_path: Path) -> 
 def test_backfill_asks_for_a_sweep(stack: Stack) -> None:
     job_id = run_command([str(COMMAND), "--config", str(stack.service.config), "backfill"]).strip()
     wait_until(lambda: stack.service.get(f"/v1/jobs/{job_id}")["state"] == "done", 30, "the sweep")
+
+
+def test_a_second_version_shares_blobs_with_the_first(tmp_path: Path) -> None:
+    shared = {"base": noise(1, 900_000)}
+    versions = {"v1": image_of(shared, {"app": noise(2, 500_000)}), "v2": image_of(shared, {"new": b"new"})}
+    with Stack(tmp_path / "stack", settings={"dedup": {"repositories": ["demo/*"]}}) as stack:
+        pusher = Pusher(stack.registry.url)
+        client = RegistryClient(RegistryEndpoint(stack.registry.url))
+        data = {}
+        for tag, image in versions.items():
+            pusher.push("demo/app", tag, image)
+            wait_until(lambda tag=tag: f"{tag}-nydus" in pusher.tags("demo/app"), 60, tag)  # type: ignore[misc]
+            converted = client.manifest("demo/app", f"{tag}-nydus")
+            assert isinstance(converted, ImageManifest)
+            data[tag] = [layer.digest for layer in converted.layers[:-1]]
+        assert [digest in data["v1"] for digest in data["v2"]] == [True, False]
+        told = verify(stack, "demo/app:v2-nydus", "--deep")
+        assert told.returncode == 0, told.stderr
 
 
 def jobs(stack: Stack) -> list[dict[str, object]]:

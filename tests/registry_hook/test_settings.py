@@ -215,3 +215,7 @@ def test_references_to_the_source(tmp_path: Path) -> None:
         read(tmp_path, start)
     with pytest.raises(SettingsError, match="it excludes dedup"):
         read(tmp_path, start + 'digester = "sha256"\n[dedup]\nrepositories = ["*"]')
+    with pytest.raises(SettingsError, match="fs_version 5 excludes dedup"):
+        read(
+            tmp_path, '[registry]\nurl = "http://r"\n[convert]\nfs_version = 5\n[dedup]\nrepositories = ["*"]'
+        )

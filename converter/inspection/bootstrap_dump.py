@@ -6,7 +6,9 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import fields
 from operator import attrgetter
-from typing import Final
+from typing import Any, Final
+
+import numpy.typing as npt
 
 from converter.inspection.lines import Claim, account, format_fields, show_name
 from converter.inspection.tree_dump import tree_claims
@@ -23,6 +25,7 @@ from converter.rafs.layout import (
 from converter.rafs.records import BlobRecord, DeviceSlot, ExtendedSuperBlock, SuperBlock
 
 _PREFETCH_ENTRY_SIZE: Final = 4
+_BATCH: Final = 1 << 14
 _HEXADECIMAL: Final = frozenset(
     {"magic", "features", "feature_compat", "feature_incompat", "flags", "blob_table_offset",
      "chunk_table_offset", "prefetch_table_offset", "ci_offset"}
@@ -92,15 +95,17 @@ def _head_claims(view: memoryview, head: Head) -> Iterator[Claim]:
 
 def chunk_claims(view: memoryview, head: Head) -> Iterator[Claim]:
     """The rows of the chunk table."""
-    for row, chunk in enumerate(read_chunk_table(view, head.extended, head.blobs)):
-        at = head.extended.chunk_table_offset + row * CHUNK_RECORD.itemsize
-        yield Claim(at, CHUNK_RECORD.itemsize, f"chunk record {show_chunk(chunk)}")
+    at = head.extended.chunk_table_offset
+    for text in show_chunks(read_chunk_table(view, head.extended, head.blobs)):
+        yield Claim(at, CHUNK_RECORD.itemsize, text)
+        at += CHUNK_RECORD.itemsize
 
 
-def show_chunk(chunk: object) -> str:
-    """The fields of a row of `layout.CHUNK_RECORD`."""
-    values = {name: chunk[name] for name in CHUNK_RECORD.names or ()}  # type: ignore[index]  # a numpy row
-    values["digest"] = values["digest"].tobytes().hex()
-    values["flags"] = f"{values['flags']:#x}"
-    values["crc32c"] = f"{values['crc32c']:08x}"
-    return format_fields(**values)
+def show_chunks(chunks: npt.NDArray[Any]) -> Iterator[str]:
+    """The fields of rows of `layout.CHUNK_RECORD`."""
+    names = CHUNK_RECORD.names or ()
+    for start in range(0, len(chunks), _BATCH):
+        # Python's own numbers are ten times faster to format than numpy's.
+        for digest, *numbers, crc in chunks[start : start + _BATCH].tolist():
+            fields_of = format_fields(**dict(zip(names[1:-1], numbers, strict=True)))
+            yield f"chunk record digest={digest.hex()} {fields_of} crc32c={crc:08x}"

@@ -40,6 +40,7 @@ class LayerFigures:
     Args:
         role: `data`, `bootstrap`, or `layer` for one of an ordinary image.
         borrowed_from: digest of the image whose blob it is, if it is not the image's own.
+        index_of: digest of the layer whose data stay where they are, if it is an index of one.
     """
 
     digest: str
@@ -47,6 +48,7 @@ class LayerFigures:
     size: int
     role: str
     borrowed_from: str | None
+    index_of: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +228,7 @@ def describe_layers(manifest: ImageManifest) -> tuple[LayerFigures, ...]:
             layer.size,
             _role(layer),
             layer.annotations.get(media_types.ANNOTATION_BORROWED_FROM),
+            layer.annotations.get(media_types.ANNOTATION_NYDUS_REF),
         )
         for layer in manifest.layers
     )

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from converter.inspection.bootstrap_dump import show_chunk
+from converter.inspection.bootstrap_dump import show_chunks
 from converter.inspection.lines import Claim, account, format_fields, show_name
 from converter.rafs.layout import CHUNK_RECORD, round_up
 from converter.rafs5.head_reader import Head, read_head
@@ -97,9 +97,8 @@ def _inode_claims(head: Head, records: Records) -> Iterator[Claim]:
             )
             yield Claim(at, XATTRS_HEAD_SIZE + size, f"xattrs {shown}")
             at += XATTRS_HEAD_SIZE + round_up(size, ALIGNMENT)
-        for place in range(int(records.chunk_counts[row])):
-            chunk = records.chunks[int(first[row]) + place]
-            yield Claim(at, CHUNK_RECORD.itemsize, f"chunk record {show_chunk(chunk)}")
+        for text in show_chunks(records.chunks[first[row] : first[row] + records.chunk_counts[row]]):
+            yield Claim(at, CHUNK_RECORD.itemsize, text)
             at += CHUNK_RECORD.itemsize
 
 

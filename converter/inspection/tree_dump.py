@@ -22,6 +22,8 @@ from converter.rafs.xattrs import decode_xattrs
 
 _DIRENT: Final = struct.Struct("<QHBB")
 _INDEX: Final = struct.Struct("<HBBI")
+_BATCH: Final = 1 << 14
+_MODE: Final = (INODE.names or ()).index("mode")
 
 
 class _Part(IntEnum):
@@ -54,10 +56,13 @@ def tree_claims(view: memoryview, head: Head) -> Iterator[Claim]:
     inodes = area.inodes(positions)
     parts = _parts(inodes, positions, head.extended.chunk_size)
     order = np.argsort(parts["offset"], kind="stable")
-    for start in range(0, len(order), 1 << 16):
-        for offset, size, part, row in parts[order[start : start + (1 << 16)]].tolist():
-            owner = f"nid={nids[row]} {show_name(names[row])}"
-            yield _claim(view, offset, size, _Part(part), inodes[row], owner)
+    for start in range(0, len(order), _BATCH):
+        # Python's own numbers are ten times faster to format than numpy's.
+        some = parts[order[start : start + _BATCH]]
+        records = zip(some.tolist(), inodes[some["row"]].tolist(), nids[some["row"]].tolist(), strict=True)
+        for (offset, size, part, row), inode, nid in records:
+            owner = f"nid={nid} {show_name(names[row])}"
+            yield _claim(view, offset, size, _Part(part), inode, owner)
 
 
 def _first_names(directories: DirectoryReader) -> list[bytes]:
@@ -101,7 +106,9 @@ def _parts(inodes: npt.NDArray[Any], positions: Int64s, chunk_size: int) -> npt.
     return np.concatenate(found)
 
 
-def _claim(view: memoryview, offset: int, size: int, part: _Part, inode: Any, owner: str) -> Claim:
+def _claim(
+    view: memoryview, offset: int, size: int, part: _Part, inode: tuple[Any, ...], owner: str
+) -> Claim:
     data = view[offset : offset + size]
     if part is _Part.INODE:
         return Claim(offset, size, f"inode {owner} {_show_inode(inode)}")
@@ -111,23 +118,16 @@ def _claim(view: memoryview, offset: int, size: int, part: _Part, inode: Any, ow
         return Claim(offset, size, f"xattrs of {owner}: {shown}")
     if part is _Part.CHUNK_INDEXES:
         return Claim(offset, size, f"chunk indexes of {owner}", _show_indexes(bytes(data), offset))
-    if stat.S_ISLNK(int(inode["mode"])):
+    if stat.S_ISLNK(inode[_MODE]):
         return Claim(offset, size, f"target of {owner}: {show_name(bytes(data))}")
     return Claim(offset, size, f"entries of {owner}", _show_entries(bytes(data), offset))
 
 
-def _show_inode(inode: Any) -> str:
-    return format_fields(
-        mode=f"{inode['mode']:o}",
-        format=InodeFormat(int(inode["format"])).name.lower(),
-        xattr_icount=inode["xattr_icount"],
-        size=inode["size"],
-        i_u=f"{inode['i_u']:#x}",
-        ino=inode["ino"],
-        uid=inode["uid"],
-        gid=inode["gid"],
-        mtime=f"{inode['mtime']}.{inode['mtime_nsec']:09}",
-        nlink=inode["nlink"],
+def _show_inode(inode: tuple[Any, ...]) -> str:
+    layout, icount, mode, _, size, i_u, ino, uid, gid, mtime, nanoseconds, nlink, _ = inode
+    return (
+        f"mode={mode:o} format={InodeFormat(layout).name.lower()} xattr_icount={icount} size={size}"
+        f" i_u={i_u:#x} ino={ino} uid={uid} gid={gid} mtime={mtime}.{nanoseconds:09} nlink={nlink}"
     )
 
 

@@ -101,11 +101,15 @@ def _make_tree(records: Records, parents: Int64s, numbers: Int64s) -> FileTree:
     own_row = dict(zip(own.tolist(), range(len(own)), strict=True))
     tree.symlink_target = {own_row[row]: value for row, value in records.targets.items() if row in own_row}
     tree.xattrs = {own_row[row]: value for row, value in records.xattrs.items() if row in own_row}
-    counts = records.chunk_counts
-    _fill(tree.first_chunk, (np.cumsum(counts) - counts)[own].astype(np.uint32))
-    _fill(tree.chunk_count, counts[own].astype(np.uint32))
-    _fill(tree.chunk_blob, records.chunks["blob_index"].astype(np.uint16))
-    _fill(tree.chunk_refs, records.chunks["index"])
+    counts = records.chunk_counts[own]
+    # The other names of an inode have records of its chunks, too.
+    is_own = np.repeat(
+        inodes["ino"].astype(np.int64) - ROOT_INO == np.arange(len(inodes)), records.chunk_counts
+    )
+    _fill(tree.first_chunk, (np.cumsum(counts) - counts).astype(np.uint32))
+    _fill(tree.chunk_count, counts.astype(np.uint32))
+    _fill(tree.chunk_blob, records.chunks["blob_index"][is_own].astype(np.uint16))
+    _fill(tree.chunk_refs, records.chunks["index"][is_own])
     return tree
 
 

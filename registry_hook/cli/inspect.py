@@ -111,8 +111,9 @@ def describe(found: Inspected) -> Iterator[str]:
 
 
 def _layer(layer: LayerFigures) -> str:
-    borrowed = f", borrowed from {layer.borrowed_from}" if layer.borrowed_from else ""
-    return f"  {layer.role} {layer.digest}, {layer.media_type}, {layer.size} bytes{borrowed}"
+    more = f", borrowed from {layer.borrowed_from}" if layer.borrowed_from else ""
+    more += f", an index of {layer.index_of}" if layer.index_of else ""
+    return f"  {layer.role} {layer.digest}, {layer.media_type}, {layer.size} bytes{more}"
 
 
 def _bootstrap(figures: BootstrapFigures) -> Iterator[str]:

@@ -30,6 +30,7 @@ def test_reading_gives_what_was_written() -> None:
     ]
     assert read.chunks["index"].tolist() == list(range(len(builder.chunks.uncompressed_size)))
     assert read.prefetch == (b"/", b"/acl")
+    assert len(read.tree.chunk_refs) == len(builder.tree.chunk_refs)
 
 
 def test_an_image_without_files() -> None:

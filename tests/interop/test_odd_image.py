@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from converter.errors import ConvertError
+from converter.oci import media_types
 from converter.options import ConvertOptions
 from tests.images.layout import Compression
 from tests.images.odd import REFUSED, ROOTS, Case, case_image, named, odd_image
@@ -15,7 +16,7 @@ from tests.interop.containerd import Containerd
 from tests.interop.conversion import Conversion, convert
 from tests.interop.readers import by_fsck, by_kernel, by_nydusd, check, check_all
 from tests.interop.truth import UNLISTED_TIMES, converted_cases
-from tests.peers.programs import ProgramError
+from tests.peers.programs import ProgramError, run_program
 from tests.trees import Tree, assert_same_tree, wrong_link_counts
 
 FORMS = {
@@ -128,6 +129,20 @@ def test_fsck_extracts_the_same_names_types_and_bytes(
     conversion = conversions[form]
     devices = conversion.expanded_devices(tmp_path / "devices")
     assert_same_tree(odd_tree, by_fsck(conversion.bootstrap, devices, tmp_path / "out"), LOST_BY_FSCK)
+
+
+@pytest.mark.root
+@pytest.mark.peers
+def test_fsck_reads_the_blobs_of_the_kernel_form_themselves(
+    conversions: dict[str, Conversion], odd_tree: Tree, tmp_path: Path
+) -> None:
+    conversion = conversions["kernel"]
+    shown = by_fsck(conversion.bootstrap, conversion.devices(), tmp_path / "out")
+    assert_same_tree(odd_tree, shown, LOST_BY_FSCK)
+    layers = {layer.digest.hex: layer for layer in conversion.image.manifest.layers}
+    for blob in conversion.devices():
+        measured = run_program("fsverity", "digest", "--compact", blob).strip()
+        assert layers[blob.name].annotations[media_types.ANNOTATION_FS_VERITY] == f"sha256:{measured}"
 
 
 @pytest.mark.root

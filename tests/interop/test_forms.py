@@ -100,7 +100,11 @@ def _allocated(path: Path) -> int:
 
 @pytest.mark.root
 @pytest.mark.interop
-@pytest.mark.parametrize("options", [ConvertOptions(), ConvertOptions(fs_version=5)], ids=["v6", "v5"])
+@pytest.mark.parametrize(
+    "options",
+    [ConvertOptions(), pytest.param(ConvertOptions(fs_version=5), marks=pytest.mark.full)],
+    ids=["v6", "v5"],
+)
 def test_what_nydusd_records_becomes_a_trace(options: ConvertOptions, tmp_path: Path) -> None:
     conversion = convert(image(), tmp_path / "converted", options)
     backend, work = directory_backend(conversion.blobs), tmp_path / "nydusd"

@@ -162,6 +162,7 @@ def test_nydusd_shows_the_truth(odd_conversion: Conversion, odd_tree: Tree, tmp_
     assert wrong_link_counts(shown) == []
 
 
+@pytest.mark.full
 @pytest.mark.root
 @pytest.mark.interop
 def test_another_form_shows_the_same_tree(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from converter.errors import LimitExceededError
 from converter.rafs.blobs import BlobInfo
 
 # A chunk of a blob: its number, counted from 1 because 0 is the layer's own blob; and its index in it.
@@ -48,21 +47,18 @@ class BlobPool:
     def offer(self, number: int, indexes: Iterable[int]) -> None:
         """Offers chunks of a blob to all layers that are converted from now on. Those offered first stay.
 
+        What is over `MAX_SHARED_CHUNKS` is not offered: it is stored again where it comes again.
+
         Args:
             number: of the blob.
             indexes: of the chunks.
-
-        Raises:
-            LimitExceededError: they are too many.
         """
         digests = bytes(self.blobs[number].chunks.digests)
         for index in indexes:
+            if len(self._uses) >= MAX_SHARED_CHUNKS:
+                break
             digest = digests[index * _DIGEST_SIZE : (index + 1) * _DIGEST_SIZE]
             self._uses.setdefault(digest, (number + 1, index))
-        if len(self._uses) > MAX_SHARED_CHUNKS:
-            raise LimitExceededError(
-                f"layers and dictionary offer more than {MAX_SHARED_CHUNKS} chunks for sharing"
-            )
 
     def find(self, digest: bytes, size: int) -> ChunkUse | None:
         """The chunk that has this content, if one is offered.

@@ -72,9 +72,6 @@ class DataBlobs:
 
         Returns:
             The number of each blob that the layer's tree may name, in the order of its own numbers.
-
-        Raises:
-            LimitExceededError: layers and dictionary have too many chunks.
         """
         blob, number = converted.blob, 0
         others = np.unique(column(converted.tree.chunk_blob)).tolist()

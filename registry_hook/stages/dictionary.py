@@ -71,6 +71,7 @@ def choose_dictionary(
                 image, report = _open(services, request.repository, digest)
                 if report.chunk_manifest.target.platform != platform:
                     continue
+                _check_compressor(report, services.options.compressor)
                 read_dictionary([*opened, image], services.options)
             except (VerificationError, DictionaryError, NotFoundError) as error:
                 _log.info(
@@ -145,6 +146,17 @@ def _earlier(
                 yield Digest.parse(other), Digest.parse(str(result["digest"]))
         if len(page) < _PAGE:
             break
+
+
+def _check_compressor(report: ImageReport, wanted: str) -> None:
+    """Checks that an image is compressed as new ones are to be: a changed setting must not live on in parts.
+
+    Raises:
+        DictionaryError: it is not.
+    """
+    found = {blob.compressor for blob in report.chunk_manifest.blobs if blob.chunk_count}
+    if found - {wanted}:
+        raise DictionaryError(f"it has blobs of {', '.join(sorted(found))}, and new ones are to be {wanted}")
 
 
 def _open(services: Services, repository: str, digest: Digest) -> tuple[DictionaryImage, ImageReport]:

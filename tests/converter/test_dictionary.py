@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from converter import blob_pool
 from converter.blob_pool import BlobPool
 from converter.dictionary_reader import DictionaryImage, read_dictionary
 from converter.errors import DictionaryError
@@ -216,6 +217,17 @@ def test_equal_digests_of_other_sizes_are_not_shared() -> None:
     assert pool.find(digest, len(b"content")) == (1, 0)
     assert pool.find(digest, 8) is None
     assert pool.find(bytes(32), 7) is None
+
+
+def test_what_is_offered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blob_pool, "MAX_SHARED_CHUNKS", 2)
+    chunks, pool = Chunks(), BlobPool()
+    contents = [b"%d" % number for number in range(3)]
+    for content in contents:
+        chunks.add(content)
+    pool.offer(pool.add(blob_info(chunks)), range(3))
+    digests = bytes(chunks.digests)
+    assert [pool.find(digests[32 * n : 32 * n + 32], 1) for n in range(3)] == [(1, 0), (1, 1), None]
 
 
 @pytest.mark.parametrize(

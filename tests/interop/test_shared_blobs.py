@@ -76,6 +76,25 @@ def test_readers_take_an_image_that_borrows(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.root
 @pytest.mark.interop
+def test_the_reference_merges_layers_that_borrow(tmp_path: Path) -> None:
+    """Given the dictionary, too; it names a blob after the file of its bootstrap."""
+    first = image_of(BASE, APP)
+    v1 = convert(first, tmp_path / "v1")
+    dictionary = read_dictionary([as_dictionary(v1, first)], FORMS["zstd"])
+    v2 = convert(image_of(BASE, CHANGED), tmp_path / "v2", dictionary)
+    blobs, layers = together(tmp_path / "blobs", v1, v2), []
+    (tmp_path / "layers").mkdir()
+    for descriptor in v2.manifest.layers[:2]:
+        layers.append(tmp_path / "layers" / descriptor.digest.hex)
+        with (blobs / descriptor.digest.hex).open("rb") as opened:
+            layers[-1].write_bytes(BlobReader(opened).bootstrap())
+    merged, lender = tmp_path / "merged.boot", f"bootstrap={v1.bootstrap.boot_path}"
+    run_program("nydus-image", "merge", "--chunk-dict", lender, "--bootstrap", merged, *layers)
+    assert shown_by_nydusd(merged, blobs, tmp_path / "nydusd") == BASE | CHANGED
+
+
+@pytest.mark.root
+@pytest.mark.interop
 def test_readers_take_an_image_whose_layers_share(tmp_path: Path) -> None:
     options = ConvertOptions(threads=1, share_layers=True)
     image = convert(image_of(BASE, APP | {"copy": BASE["base/b"]}), tmp_path / "w", options=options)

@@ -131,6 +131,12 @@ def test_several_versions_may_lend(world: World) -> None:
     assert v3.layers[0].size < 5_000
 
 
+def test_images_compressed_otherwise_do_not_lend(world: World) -> None:
+    publish(world, "v1", image_of(BASE, APP))
+    world.services = replace(world.services, options=replace(world.services.options, compressor="lz4_block"))
+    assert begun(world, world.push("v2", image_of(BASE, CHANGED))) == []
+
+
 def test_other_platforms_do_not_lend(world: World) -> None:
     publish(world, "arm", small_image("x" * 90_000, "arm64"))
     assert begun(world, world.push("amd", small_image("x" * 90_000 + "y"))) == []

@@ -19,6 +19,7 @@ from converter.errors import (
     BootstrapError,
     InvalidLayerError,
     LimitExceededError,
+    UnsupportedImageError,
 )
 from converter.image_documents import parse_config
 from converter.merge import merge_layer
@@ -59,7 +60,8 @@ def check_image(
         All differences; damage of the conversion is a difference, too.
 
     Raises:
-        UnsupportedImageError: the source is no image of tar layers, or the conversion no Nydus image.
+        UnsupportedImageError: the source is no image of tar layers, or the conversion no Nydus image of
+            RAFS v6.
         InvalidImageError: the source is damaged.
         LimitExceededError: the source does not fit into RAFS.
         Exception: whatever `open_layer`, `target_files` and `progress` raise.
@@ -72,6 +74,10 @@ def check_image(
     except (BootstrapError, BlobError) as error:
         report.add(str(error))
         return report
+    if image.bootstrap.version != 6:
+        raise UnsupportedImageError(
+            f"{target.digest} is of RAFS v{image.bootstrap.version}; only conversions to v6 can be compared"
+        )
     report.extend(compare_manifest(source, image))
     report.extend(compare_config(config, image))
     check = _Check(image, prefetch, progress, report)

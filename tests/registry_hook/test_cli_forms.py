@@ -163,3 +163,26 @@ def test_a_trace_of_what_nydusd_recorded(tmp_path: Path) -> None:
     pattern.write_text("[]")
     result = CliRunner().invoke(main, ["trace", str(pattern), f"oci:{tmp_path}/in:v1"])
     assert result.exit_code == 1
+
+
+def test_check_says_that_it_does_not_compare_v5(tmp_path: Path) -> None:
+    small_image().write_layout(tmp_path / "in", "v1")
+    assert run(f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out:v1", "--fs-version=5").exit_code == 0
+    result = CliRunner().invoke(main, ["check", f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out:v1"])
+    assert result.exit_code == 1
+    assert "is of RAFS v5; only conversions to v6 can be compared" in result.output
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        ("--compressor=lz4_block", "--digester=sha256", "--chunk-size=4096"),
+        ("--media-types=docker",),
+        ("--chunk-size=16777216",),
+    ],
+)
+def test_check_compares_every_other_form(form: tuple[str, ...], tmp_path: Path) -> None:
+    small_image("text" * 5000).write_layout(tmp_path / "in", "v1")
+    assert run(f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out:v1", *form).exit_code == 0
+    result = CliRunner().invoke(main, ["check", f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out:v1"])
+    assert (result.exit_code, "the same" in result.output) == (0, True), result.output

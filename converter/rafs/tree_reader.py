@@ -46,6 +46,7 @@ def read_tree(
     behind = positions + head_sizes(inodes)
     if behind.max() > len(area.view):
         raise BootstrapError("extended attributes go on behind the end of the file")
+    _check_room(inodes, behind - positions, len(area.view))
     tree = FileTree.from_columns(_columns(inodes), directories.children)
     read_chunks(area.view, tree, inodes, behind, chunks, chunk_size)
     _read_symlinks(area, tree, inodes, positions)
@@ -69,6 +70,18 @@ def _check_inodes(inodes: Inodes, directories: DirectoryReader) -> None:
     )
     if wrong.any():
         raise BootstrapError(f"an inode contradicts its names, or itself: {inodes[wrong][0]}")
+
+
+def _check_room(inodes: Inodes, heads: Int64s, size: int) -> None:
+    """Checks that what is copied out of the file is not more than the file.
+
+    Sound inodes do not overlap, and no two symlinks share a target. Others could ask for thousands of times
+    the memory of the file.
+    """
+    is_symlink = inodes["mode"] >> 12 == stat.S_IFLNK >> 12
+    targets = np.minimum(inodes["size"][is_symlink], np.uint64(MAX_SYMLINK_LENGTH + 1))
+    if heads.sum() > size or targets.sum() > size:
+        raise BootstrapError("inodes or targets of symlinks are more than the file, so they overlap")
 
 
 def _columns(inodes: Inodes) -> dict[str, npt.NDArray[Any]]:

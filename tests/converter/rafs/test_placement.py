@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from converter.rafs.layout import BLOCK_SIZE, META_GAP, SLOT_SIZE
@@ -91,6 +91,7 @@ nodes = st.lists(chunked | bare | plain | inline, max_size=60)
 
 
 @given(nodes)
+@settings(deadline=None)
 def test_as_the_rules_say(wanted: list[tuple[int, int, int]]) -> None:
     rules = Plain()
     expected = [rules.place(*node) for node in wanted]
@@ -100,6 +101,7 @@ def test_as_the_rules_say(wanted: list[tuple[int, int, int]]) -> None:
 
 
 @given(nodes)
+@settings(deadline=None)
 def test_nothing_overlaps(wanted: list[tuple[int, int, int]]) -> None:
     placement = place(wanted)
     taken = []

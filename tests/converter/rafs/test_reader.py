@@ -356,6 +356,31 @@ def test_xattrs_need_their_flag() -> None:
         read_bootstrap(damaged)
 
 
+@pytest.mark.parametrize("kind", ["xattrs", "symlinks"])
+def test_inodes_cannot_ask_for_more_than_the_file(kind: str) -> None:
+    """Three hundred inodes that share what lies behind the first, which is as large as it can be."""
+    builder = TreeBuilder(CHUNK_SIZE)
+    for number in range(300):
+        if kind == "symlinks":
+            builder.symlink(b"%03d" % number, b"t")
+        else:
+            builder.special(b"%03d" % number, stat.S_IFIFO)
+    builder.xattrs(builder.directory(b"large"), [(b"user.%d" % n, bytes(60_000)) for n in range(4)])
+    image = bytearray(encode(builder))
+    image += bytes(40 * 4096)
+    meta = int.from_bytes(image[1064:1068], "little") * 4096
+    for position in range(meta + 4096, len(image) - 64, 32):
+        mode = int.from_bytes(image[position + 4 : position + 6], "little")
+        if kind == "xattrs" and mode == stat.S_IFIFO:
+            image[position + 2 : position + 4] = (0x4000).to_bytes(2, "little")
+        if kind == "symlinks" and mode == stat.S_IFLNK | 0o777:
+            image[position : position + 2] = b"\x01\0"
+            image[position + 8 : position + 16] = (4095).to_bytes(8, "little")
+            image[position + 16 : position + 20] = (len(image) // 4096 - 1).to_bytes(4, "little")
+    with pytest.raises(BootstrapError, match="so they overlap"):
+        read_bootstrap(image)
+
+
 def test_directories_cannot_be_a_cycle() -> None:
     builder = TreeBuilder(CHUNK_SIZE)
     builder.directory(b"a/b")

@@ -131,6 +131,10 @@ class BlobReader:
         self._check_ends(table, header)
         return table, windows
 
+    def chunk_info_table(self) -> bytes:
+        """The whole uncompressed chunk info table; empty without chunks."""
+        return self._chunk_info_bytes(self.header) if self.header is not None else b""
+
     def chunk(self, table: ChunkTable, index: int) -> bytes:
         """The content of one chunk of the blob itself, compared with its digest if the table has digests."""
         if self.header is None or self.header.features & BlobFeature.SEPARATE:

@@ -68,7 +68,7 @@ def check_blob(
     if reader.kind is not BlobKind.CONTENTS or layout.SECTION_BOOTSTRAP not in reader.contents:
         raise BlobError(f"it is a blob of {reader.kind.value}; what converters write ends otherwise")
     table = reader.chunk_table()
-    _Framing(reader.contents, file).check(report)
+    Framing(reader.contents, file).check(report)
     info = _info(descriptor, reader.contents, table, compressor, digester)
     stream = _Stream(file, descriptor.size)
     content, digests = _check_chunks(stream, info, report)
@@ -83,6 +83,19 @@ def check_blob(
     if stream.digest.hexdigest() != descriptor.digest.hex:
         report(f"it has the digest sha256:{stream.digest.hexdigest()}")
     return CheckedBlob(info, content, digests, _check_chunk_info(file, reader.contents, info, table, report))
+
+
+def check_file_digest(file: BinaryIO, descriptor: Descriptor, report: Callable[[str], None]) -> None:
+    """Reads a file from its beginning to its end, and compares its digest.
+
+    Raises:
+        BlobError: it is shorter than the descriptor says.
+    """
+    stream = _Stream(file, descriptor.size)
+    for _ in stream.rest():
+        pass
+    if stream.digest.hexdigest() != descriptor.digest.hex:
+        report(f"it has the digest sha256:{stream.digest.hexdigest()}")
 
 
 class _Stream:
@@ -144,7 +157,7 @@ def _check_chunks(stream: _Stream, info: BlobInfo, report: Callable[[str], None]
     return content, digests
 
 
-class _Framing:
+class Framing:
     """The sections of a blob, which must follow each other without gap, each with its tar header (§2.1)."""
 
     def __init__(self, contents: dict[bytes, TocEntry], file: BinaryIO) -> None:

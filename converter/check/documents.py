@@ -69,6 +69,8 @@ def compare_manifest(source: ImageManifest, image: NydusImage) -> Iterator[str]:
 def _blob_descriptor(blob: Descriptor) -> Descriptor:
     borrowed = media_types.ANNOTATION_BORROWED_FROM in blob.annotations
     marks = {**(blob.annotations if borrowed else {}), media_types.ANNOTATION_NYDUS_BLOB: "true"}
+    if media_types.ANNOTATION_NYDUS_REF in blob.annotations:  # held against the source with the blob
+        marks[media_types.ANNOTATION_NYDUS_REF] = blob.annotations[media_types.ANNOTATION_NYDUS_REF]
     if media_types.ANNOTATION_FS_VERITY in blob.annotations:
         marks[media_types.ANNOTATION_FS_VERITY] = blob.annotations[media_types.ANNOTATION_FS_VERITY]
     return Descriptor(media_types.NYDUS_BLOB, blob.digest, blob.size, marks)

@@ -16,7 +16,7 @@ from converter.check.blob import CheckedBlob
 from converter.errors import LimitExceededError
 from converter.prefetch import find_prefetched
 from converter.rafs.bootstrap import encode_bootstrap
-from converter.rafs.layout import UNKNOWN_BLOB_ID
+from converter.rafs.layout import UNKNOWN_BLOB_ID, BlobFeature
 from converter.rafs.nodes import column
 from converter.rafs.reader import Bootstrap
 from converter.read_back import compare_chunks
@@ -25,6 +25,9 @@ from converter.tree_compare import DIGEST, TreeContent
 
 def own_blob(blob: CheckedBlob) -> CheckedBlob:
     """A blob as the bootstrap inside it names it, which cannot know the blob's name (§2.7)."""
+    if blob.info.features & BlobFeature.SEPARATE:
+        features = blob.info.features | BlobFeature.INLINED_FS_META
+        return replace(blob, info=replace(blob.info, features=features, meta_digest=bytes(32), meta_size=0))
     return replace(blob, info=replace(blob.info, blob_id=UNKNOWN_BLOB_ID, features=layout.FEATURES))
 
 

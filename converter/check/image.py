@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any, BinaryIO
 
 from converter.blob.reader import BlobReader
@@ -12,6 +12,7 @@ from converter.check.blob import CheckedBlob, check_blob
 from converter.check.documents import compare_config, compare_manifest
 from converter.check.findings import CheckReport
 from converter.check.form import bootstrap_content, compare_blob_records, compare_form, own_blob
+from converter.check.index_blob import check_index_blob
 from converter.check.source import SourceLayer, SourcePieces
 from converter.classify import check_convertible
 from converter.errors import (
@@ -81,7 +82,7 @@ def check_image(
     report.extend(compare_manifest(source, image))
     report.extend(compare_config(config, image))
     check = _Check(image, prefetch, progress, report)
-    check.blobs()
+    check.blobs(source)
     check.layers(source, config, open_layer)
     check.bootstrap()
     return report
@@ -101,33 +102,48 @@ class _Check:
         self._pieces = SourcePieces(image.bootstrap.chunk_size)
         self._tree = FileTree()
 
-    def blobs(self) -> None:
+    def blobs(self, source: ImageManifest) -> None:
         """Reads each blob of the manifest."""
         layers = {layer.digest: layer for layer in self._image.manifest.layers[:-1]}
         for number, descriptor in enumerate(layers.values(), 1):
             where = f"blob {descriptor.digest}"
             self._progress.advance(f"blob {number}/{len(layers)}", 0, descriptor.size)
             try:
-                with self._image.files.open_seekable(descriptor) as file:
-                    self._blobs[descriptor.digest.hex] = check_blob(
-                        file,
-                        descriptor,
-                        self._compressor(descriptor),
-                        self._image.bootstrap.digester,
-                        lambda line, where=where: self._report.add(f"{where}: {line}"),  # type: ignore[misc]
-                    )
+                self._blob(
+                    source,
+                    descriptor,
+                    lambda line, where=where: self._report.add(f"{where}: {line}"),  # type: ignore[misc]
+                )
             except BlobError as error:
                 self._report.add(f"{where}: {error}")
             self._report.blobs += 1
             self._report.blob_bytes += descriptor.size
             self._progress.advance(f"blob {number}/{len(layers)}", descriptor.size, descriptor.size)
 
+    def _blob(self, source: ImageManifest, descriptor: Descriptor, report: Callable[[str], None]) -> None:
+        image = self._image
+        refers_to = descriptor.annotations.get(media_types.ANNOTATION_NYDUS_REF)
+        with ExitStack() as files:
+            file = files.enter_context(image.files.open_seekable(descriptor))
+            if refers_to is None:
+                blob = check_blob(
+                    file, descriptor, self._compressor(descriptor), image.bootstrap.digester, report
+                )
+            else:
+                original = next((one for one in source.layers if str(one.digest) == refers_to), None)
+                if original is None:
+                    raise BlobError(f"it refers to {refers_to}, which is no layer of the source")
+                layer = files.enter_context(image.files.open_seekable(original))
+                size = image.bootstrap.chunk_size
+                blob = check_index_blob(file, descriptor, layer, original, size, report)
+                self._blobs[blob.info.blob_id] = blob
+            self._blobs[descriptor.digest.hex] = blob
+
     def _compressor(self, blob: Descriptor) -> Compressor:
-        """What a blob should be compressed with: a borrowed one may differ from the rest (§4.2)."""
-        if media_types.ANNOTATION_BORROWED_FROM in blob.annotations:
-            for record in self._image.bootstrap.blobs:
-                if record.blob_id == blob.digest.hex.encode():
-                    return Compressor(record.compressor)
+        """How a blob stores its chunks, which a blob itself does not say."""
+        for record in self._image.bootstrap.blobs:
+            if record.blob_id.decode() == blob.digest.hex:
+                return Compressor(record.compressor)
         return self._image.bootstrap.compressor
 
     def layers(self, source: ImageManifest, config: Mapping[str, Any], open_layer: OpenLayer) -> None:

@@ -25,6 +25,8 @@ MAX_OUTPUT: Final = (
 )  # uncompressed bytes between two of them, or else stored ones are too few to ask for
 _MAX_WINDOWS: Final = 8192  # 256 MiB of memory; larger layers get fewer checkpoints in each gigabyte
 _MAX_CHECKPOINTS: Final = 1 << 20
+_MIN_BLOCK: Final = 32  # stored bytes that a block has at least on average; each costs some microseconds
+_FREE_BLOCKS: Final = 10_000  # that are not counted
 _MAX_DETAIL: Final = 4096  # stored bytes between two positions that are remembered, if blocks are smaller
 _MAX_HELD: Final = 1 << 20  # stored bytes that 32 KiB of output can reasonably need
 
@@ -71,6 +73,7 @@ class GzipIndex:
         self.member_ends = array("Q")
         self.usable_ends = array("Q")
         self._spacing = max(MIN_SPACING, stored_size // _MAX_WINDOWS)
+        self._blocks = 0
         self._taken = 0  # bytes of the layer that were given to zlib
         self._out = 0
         self._last_block = (0, 0)  # where the block begins in which zlib is: in the layer, and in the tar
@@ -81,17 +84,18 @@ class GzipIndex:
 
         Raises:
             InvalidLayerError: the layer is damaged, truncated, or has garbage behind its end.
-            NotReferenceableError: it has too many gzip members.
+            NotReferenceableError: it has too many gzip members, or deflate blocks of no size.
         """
-        while source.next_gzip_member():
-            with Inflater(GZIP, BLOCK_SIZE) as member:
+        with Inflater(GZIP, BLOCK_SIZE) as member:
+            while source.next_gzip_member():
+                member.restart()
                 try:
                     yield from self._member(member, source)
                 except InflateError as error:
                     raise InvalidLayerError(f"the layer's gzip data are damaged: {error}") from error
                 rest = member.unused()
-            self._taken -= len(rest)
-            source.give_back(rest)
+                self._taken -= len(rest)
+                source.give_back(rest)
 
     def _member(self, member: Inflater, source: StoredInput) -> Iterator[bytes]:
         is_new = True
@@ -127,6 +131,9 @@ class GzipIndex:
 
     def _at_block(self, member: Inflater, *, is_new: bool) -> None:
         position = self._taken - member.pending
+        self._blocks += 1
+        if self._blocks > _FREE_BLOCKS + position // _MIN_BLOCK:
+            raise NotReferenceableError("its deflate blocks have hardly any content")
         self._last_block = position, self._out
         if is_new or position - self.in_offsets[-1] >= _MAX_DETAIL:
             self._remember(position)

@@ -64,6 +64,7 @@ def _library() -> ctypes.CDLL:
     stream = ctypes.POINTER(_Stream)
     library.inflateInit2_.argtypes = [stream, ctypes.c_int, ctypes.c_char_p, ctypes.c_int]
     library.inflate.argtypes = [stream, ctypes.c_int]
+    library.inflateReset.argtypes = [stream]
     library.inflateEnd.argtypes = [stream]
     library.inflatePrime.argtypes = [stream, ctypes.c_int, ctypes.c_int]
     library.inflateSetDictionary.argtypes = [stream, ctypes.c_char_p, ctypes.c_uint]
@@ -122,6 +123,16 @@ class Inflater:
         self._input = data  # zlib reads it later, so it has to live on
         self._stream.next_in = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p)
         self._stream.avail_in = len(data)
+
+    def restart(self) -> None:
+        """Begins anew, with no input: for the next gzip member.
+
+        Raises:
+            InflateError: zlib does not take it.
+        """
+        self._check(self._zlib.inflateReset(self._stream), {_OK})
+        self._stream.avail_in = 0
+        self.ended = False
 
     def begin_inside(self, bits: int, byte: int, window: bytes) -> None:
         """Begins between two blocks. Only with `RAW`, and before anything else.

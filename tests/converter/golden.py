@@ -49,6 +49,7 @@ def options(threads: int) -> Mapping[str, ConvertOptions]:
         "zstd-64k": ConvertOptions(chunk_size=1 << 16, level=6, threads=threads),
         "none": ConvertOptions(compressor="none", threads=threads),
         "kernel": ConvertOptions(compressor="none", kernel_mountable=True, threads=threads),
+        "reference": ConvertOptions(oci_ref=True, digester="sha256", threads=threads),
     }
 
 

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from converter.check import CheckReport, check_image
 from converter.classify import Kind, classify, is_image_entry
 from converter.errors import BlobError, UnsupportedImageError
-from converter.oci import Descriptor, Digest, ImageIndex, ImageManifest, media_types
+from converter.oci import Descriptor, Digest, ImageIndex, ImageManifest, Manifest, media_types
 from converter.progress import Progress
 from registry_hook.converted_index import converted_index
 from registry_hook.registry import ContentError
@@ -62,7 +62,19 @@ def check_one(
             report = _check(source, original, target, child, prefetch, progress)
             if (platform := _platform_of(index, original.digest)) != str(entry.platform):
                 report.add(f"the index says it is for {entry.platform}, the source's for {platform}")
-            yield Checked(str(entry.platform or entry.digest), report)
+        else:
+            report = _check_kept(index, entry, child)
+        yield Checked(str(entry.platform or entry.digest), report)
+
+
+def _check_kept(source: ImageIndex, entry: Descriptor, child: Manifest) -> CheckReport:
+    """Checks an image that is no conversion: only what may not be distributed stays as the source has it."""
+    report = CheckReport()
+    if entry.digest not in {other.digest for other in source.manifests}:
+        report.add(f"{entry.digest} is neither a conversion nor an image of the source")
+    elif (kind := classify(child)) is not Kind.FOREIGN:
+        report.add(f"{entry.digest} was not converted, although it is {kind.value}")
+    return report
 
 
 def _check(

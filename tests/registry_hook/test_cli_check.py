@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from converter.oci import Descriptor, Digest
+from converter.oci import Descriptor, Digest, media_types
 from registry_hook import logs
 from registry_hook.cli import main
+from registry_hook.converted_index import converted_index
 from tests.converter.sharing_images import image_of, noise
-from tests.images.layout import Image, build_image
+from tests.images.layout import Image, build_image, retyped, write_index_layout
 from tests.images.tar import directory, encode_tar, file
 from tests.registry_hook.world import small_image
 
@@ -163,3 +165,34 @@ def test_images_that_share_blobs_are_the_same(tmp_path: Path) -> None:
         assert made.exit_code == 0, made.output
         checked = run("check", f"oci:{tmp_path}/in2:v2", target)
         assert checked.exit_code == 0, checked.output
+
+
+def test_an_image_of_an_index_that_may_not_be_distributed_is_right_as_it_is(tmp_path: Path) -> None:
+    foreign = retyped(small_image("w"), {0: {"mediaType": media_types.FOREIGN_LAYER_TYPES[-1]}})
+    platforms: list[dict[str, object]] = [
+        {"os": name, "architecture": "amd64"} for name in ("linux", "windows")
+    ]
+    write_index_layout(tmp_path / "in", [(small_image("a"), platforms[0]), (foreign, platforms[1])], "v1")
+    made = run("convert", f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out:v1")
+    assert made.exit_code == 0, made.output
+    result = run("check", f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out:v1")
+    assert result.exit_code == 0, result.output
+
+
+def test_an_image_of_an_index_that_was_not_converted_is_wrong(tmp_path: Path) -> None:
+    image, other = small_image("a"), small_image("b")
+    platform: dict[str, object] = {"os": "linux", "architecture": "amd64"}
+    source = write_index_layout(tmp_path / "in", [(image, platform)], "v1")
+    for number, (kept, reason) in enumerate(
+        ((image, "was not converted"), (other, "nor an image of the source"))
+    ):
+        entry = replace(kept.manifest.descriptor, platform=source.manifests[0].platform)
+        place = tmp_path / str(number)
+        write_index_layout(place, [(kept, platform)], "v1")
+        index = converted_index(source, [entry])
+        (place / "blobs/sha256" / index.digest.hex).write_bytes(index.raw)
+        named = index.descriptor.to_json() | {"annotations": {"org.opencontainers.image.ref.name": "v1"}}
+        (place / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [named]}))
+        result = run("check", f"oci:{tmp_path}/in:v1", f"oci:{place}:v1")
+        assert result.exit_code == 3, result.output
+        assert reason in result.output

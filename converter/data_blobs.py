@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -76,10 +76,10 @@ class DataBlobs:
         blob, number = converted.blob, 0
         others = np.unique(column(converted.tree.chunk_blob)).tolist()
         used = [self._pool.blobs[other - 1].blob_id for other in others if other]
-        self._used |= dict.fromkeys(used)
         twin = self._twins.get(layer.digest)
-        if twin is not None and used and not len(blob.chunks) and twin.goes_with(used):
+        if twin is not None and used and not len(blob.chunks) and self._lent.keys() >= set(twin.refers_to):
             # All of its chunks are borrowed, so the blob that the same layer has elsewhere does as well.
+            self._used |= dict.fromkeys(twin.refers_to)
             blob.path.unlink(missing_ok=True)
             self._listed.append(self._borrow(twin.blob))
             return [number, *range(len(self._pool.blobs))]
@@ -88,8 +88,11 @@ class DataBlobs:
             self._own_ids.add(self._pool.blobs[number].blob_id)
             if self._share_layers:
                 self._pool.offer(number, range(len(blob.chunks)))
+        self._used |= dict.fromkeys(used)
         self._layer_blobs.setdefault(blob.digest.hex, blob)
         self.made.append(write_chunk_list(blob, fs_verity=self._fs_verity))
+        if used:
+            self.made[-1] = _referring(self.made[-1], used)
         self._listed.append(self.made[-1].descriptor)
         return [number, *range(len(self._pool.blobs))]
 
@@ -130,3 +133,10 @@ class DataBlobs:
         descriptor = replace(blob.descriptor, annotations=marked)
         self._borrowed.setdefault(descriptor.digest, BorrowedBlob(descriptor, blob.image))
         return descriptor
+
+
+def _referring(blob: ConvertedBlob, others: Sequence[str]) -> ConvertedBlob:
+    """The blob with a note of the other blobs that the bootstrap in it names."""
+    stated = {media_types.ANNOTATION_REFERS_TO: ",".join(others)}
+    descriptor = replace(blob.descriptor, annotations={**blob.descriptor.annotations, **stated})
+    return replace(blob, descriptor=descriptor)

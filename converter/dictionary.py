@@ -65,15 +65,11 @@ class Twin:
 
     Args:
         blob: its data blob.
-        neighbours: ids of all data blobs of that image. The bootstrap in the blob names no other.
+        refers_to: ids of other blobs that the bootstrap in it names.
     """
 
     blob: BorrowedBlob
-    neighbours: frozenset[str]
-
-    def goes_with(self, used: Collection[str]) -> bool:
-        """Whether the blob may stand for one whose layer uses these blobs: the same ones, that is."""
-        return self.neighbours.issuperset(used)
+    refers_to: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,21 +224,30 @@ def _check_cache_file(content: bytes, record: BlobRecord, table: ChunkTable, ind
 
 def _twins(image: DictionaryImage) -> dict[Digest, Twin]:
     """What each layer of the image's source became: their blobs come first, in the same order (§1.1)."""
-    source, blobs = image.source, image.manifest.layers[:-1]
+    source, blobs, annotations = image.source, image.manifest.layers[:-1], image.manifest.annotations
     if source is None:
         return {}
-    if image.manifest.annotations.get(media_types.ANNOTATION_SOURCE_DIGEST) != str(source.digest):
+    if annotations.get(media_types.ANNOTATION_SOURCE_DIGEST) != str(source.digest):
         raise DictionaryError(f"it was not converted from {source.digest}")
     if len(blobs) < len(source.layers):
         raise DictionaryError(f"it has fewer data blobs than {source.digest} has layers")
-    neighbours = frozenset(blob.digest.hex for blob in blobs)
+    if (
+        len(blobs) > len(source.layers)
+        and media_types.ANNOTATION_DICTIONARY not in image.manifest.annotations
+    ):
+        return {}  # others do not say which blobs go together
     named = {record.blob_id.decode() for record in image.bootstrap.blobs}
     # Of a blob with chunks (it has a cache file) that the bootstrap does not name nothing more is known.
     return {
-        layer.digest: Twin(BorrowedBlob(blob, image.manifest.digest), neighbours)
+        layer.digest: Twin(BorrowedBlob(blob, image.manifest.digest), _refers_to(blob))
         for layer, blob in zip(source.layers, blobs, strict=False)
         if blob.digest.hex in named or _cache_file_name(blob.digest.hex) not in image.cache_files
     }
+
+
+def _refers_to(blob: Descriptor) -> tuple[str, ...]:
+    stated = blob.annotations.get(media_types.ANNOTATION_REFERS_TO, "")
+    return tuple(stated.split(",")) if stated else ()
 
 
 def _cache_file_name(blob_id: str) -> bytes:

@@ -73,6 +73,8 @@ def _blob_descriptor(blob: Descriptor) -> Descriptor:
         marks[media_types.ANNOTATION_NYDUS_REF] = blob.annotations[media_types.ANNOTATION_NYDUS_REF]
     if media_types.ANNOTATION_FS_VERITY in blob.annotations:
         marks[media_types.ANNOTATION_FS_VERITY] = blob.annotations[media_types.ANNOTATION_FS_VERITY]
+    if media_types.ANNOTATION_REFERS_TO in blob.annotations:  # held against the bootstrap in the blob
+        marks[media_types.ANNOTATION_REFERS_TO] = blob.annotations[media_types.ANNOTATION_REFERS_TO]
     return Descriptor(media_types.NYDUS_BLOB, blob.digest, blob.size, marks)
 
 

@@ -28,8 +28,8 @@ from converter.nydus_image import ImageFiles, NydusImage
 from converter.oci import Descriptor, Digest, ImageManifest, media_types
 from converter.options import PREFETCH_ALL
 from converter.progress import NO_PROGRESS, Progress
-from converter.rafs.layout import Compressor
-from converter.rafs.reader import read_bootstrap
+from converter.rafs.layout import UNKNOWN_BLOB_ID, Compressor
+from converter.rafs.reader import Bootstrap, read_bootstrap
 from converter.tree import FileTree
 from converter.tree_compare import compare_trees
 
@@ -159,7 +159,7 @@ class _Check:
                     layer = self._pieces.read_layer(stream)
                 _check_diff_id(layer, config["rootfs"]["diff_ids"][number])
                 if number < len(targets):
-                    self._compare_layer(layer.tree, targets[number].digest)
+                    self._compare_layer(layer.tree, targets[number])
                 merge_layer(self._tree, layer.tree, [0])
             except (InvalidLayerError, LimitExceededError) as error:
                 raise type(error)(f"{where} ({descriptor.digest}): {error}") from error
@@ -188,8 +188,9 @@ class _Check:
         if bootstrap_layer_digest(memoryview(data), others) != image.layer.diff_id:
             self._report.add("bootstrap layer: its tar is not the one that goes with its files")
 
-    def _compare_layer(self, tree: FileTree, digest: Digest) -> None:
+    def _compare_layer(self, tree: FileTree, target: Descriptor) -> None:
         """Compares a layer with the bootstrap in its blob."""
+        digest = target.digest
         blob = self._blobs.get(digest.hex)
         if blob is None:
             return
@@ -205,6 +206,15 @@ class _Check:
         self._report.extend(compare_trees(expected, bootstrap_content(bootstrap, blobs)), where)
         self._report.extend(compare_blob_records(bootstrap, blobs), where)
         self._report.extend(compare_form(data, bootstrap, blobs, self._prefetch), where)
+        if media_types.ANNOTATION_NYDUS_REF not in target.annotations:
+            self._compare_references(bootstrap, target, where)
+
+    def _compare_references(self, bootstrap: Bootstrap, target: Descriptor, where: str) -> None:
+        """Compares the other blobs that a layer's bootstrap names with what its descriptor says of them."""
+        named = {record.blob_id.decode() for record in bootstrap.blobs} - {UNKNOWN_BLOB_ID}
+        stated = target.annotations.get(media_types.ANNOTATION_REFERS_TO, "")
+        if named != set(filter(None, stated.split(","))):
+            self._report.add(f"{where}: it names {sorted(named)}, its descriptor says {stated or 'none'}")
 
     def _inlined_bootstrap(self, digest: Digest) -> bytes:
         descriptor = next(layer for layer in self._image.manifest.layers if layer.digest == digest)

@@ -50,9 +50,10 @@ ANNOTATION_NYDUS_BOOTSTRAP: Final = "containerd.io/snapshot/nydus-bootstrap"
 ANNOTATION_NYDUS_FS_VERSION: Final = "containerd.io/snapshot/nydus-fs-version"
 ANNOTATION_SOURCE_DIGEST: Final = "containerd.io/snapshot/nydus-source-digest"
 # Ours: on a manifest the images of its chunk dictionary, digests with commas between; on a data blob the one
-# that it was borrowed from.
+# that it was borrowed from, and the ids of other blobs that the bootstrap in it names, with commas between.
 ANNOTATION_DICTIONARY: Final = "dev.dragonhook.chunk-dictionary"
 ANNOTATION_BORROWED_FROM: Final = "dev.dragonhook.borrowed-from"
+ANNOTATION_REFERS_TO: Final = "dev.dragonhook.refers-to"
 
 # fs-verity digests (SHA-256, blocks of 4096 bytes, no salt): of the layer itself, and of the bootstrap in it.
 ANNOTATION_FS_VERITY: Final = "dev.dragonhook.fs-verity"

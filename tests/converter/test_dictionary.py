@@ -165,14 +165,11 @@ def test_blobs_of_which_all_files_are_hidden_are_listed(tmp_path: Path) -> None:
     assert f"image/{lent.hex}.blob.meta".encode() in as_dictionary(v2, None).cache_files
 
 
-def test_a_layer_keeps_its_blob_only_with_the_blobs_that_go_with_it(tmp_path: Path) -> None:
-    """The second image of the dictionary has the layer, but the first one has its chunk elsewhere."""
-    layer = {"x": APP["app/one"]}
-    other, second = convert(image_of(layer), tmp_path / "other"), image_of(layer)
-    v1, first = first_version(tmp_path)
-    v2 = convert(image_of(layer), tmp_path / "v2", dictionary_of((v1, first), (other, second)))
-    assert [blob.chunk_count for blob in v2.blobs] == [0]
-    assert [blob.image for blob in v2.borrowed] == [v1.manifest.digest]
+def test_a_layer_says_which_blobs_it_needs(tmp_path: Path) -> None:
+    v1, source = first_version(tmp_path)
+    v2 = convert(image_of(BASE, CHANGED), tmp_path / "v2", dictionary_of((v1, source)))
+    noted = [layer.annotations.get(media_types.ANNOTATION_REFERS_TO) for layer in v2.manifest.layers]
+    assert noted == [None, v1.blobs[1].descriptor.digest.hex, None, None]
 
 
 def test_the_first_image_that_has_a_chunk_lends_it(tmp_path: Path) -> None:

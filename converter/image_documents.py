@@ -11,7 +11,7 @@ from converter.oci import Descriptor, Digest, ImageManifest, encode_json, media_
 from converter.oci.errors import InvalidManifestError
 from converter.options import ConvertOptions
 
-_HISTORY_ENTRY: Final = {"created_by": "Nydus Converter", "comment": "Nydus Bootstrap Layer"}
+HISTORY_ENTRY: Final = {"created_by": "Nydus Converter", "comment": "Nydus Bootstrap Layer"}
 _MANIFEST_TYPE: Final = {"oci": media_types.OCI_MANIFEST, "docker": media_types.DOCKER_MANIFEST}
 _CONFIG_TYPE: Final = {"oci": media_types.OCI_CONFIG, "docker": media_types.DOCKER_CONFIG}
 
@@ -53,7 +53,7 @@ def convert_config(source: Mapping[str, Any], diff_ids: Sequence[Digest]) -> byt
         InvalidImageError: the source has text that is not Unicode, or a number like NaN or 1e999.
     """
     rootfs = source["rootfs"] | {"diff_ids": [str(diff_id) for diff_id in diff_ids]}
-    history = [*(source.get("history") or []), _HISTORY_ENTRY]
+    history = [*(source.get("history") or []), HISTORY_ENTRY]
     try:
         return encode_json({**source, "rootfs": rootfs, "history": history})
     except UnicodeEncodeError as error:

@@ -47,12 +47,16 @@ class Clients:
     def __call__(self, host: str) -> RegistryClient:
         """The client for a host."""
         if host not in self._clients:
-            tls = not is_loopback(host) if self._tls is None else self._tls
+            tls = self.uses_tls(host)
             self._speaks_plainly |= not tls
             endpoint = RegistryEndpoint(f"{'https' if tls else 'http'}://{host}", ca_file=self._ca_file)
             client = RegistryClient(endpoint, self._credentials())
             self._clients[host] = self._open.enter_context(client)
         return self._clients[host]
+
+    def uses_tls(self, host: str) -> bool:
+        """Whether a host is spoken to by TLS."""
+        return not is_loopback(host) if self._tls is None else self._tls
 
     def advice(self, error: Exception) -> str:
         """What to add to an error: the option that would help, if there is one."""

@@ -10,7 +10,8 @@ import click
 
 _COMMANDS: Final = {
     "serve": "service", "web": "service", "worker": "service", "gateway": "service",
-    "convert": "image", "verify": "image", "check": "check", "inspect": "inspect", "backfill": "service",
+    "convert": "image", "verify": "image", "check": "check", "inspect": "inspect", "unpack": "unpack",
+    "export": "export", "mount": "mount", "backfill": "service",
     "trace": "trace", "version": "service",
 }  # fmt: skip
 

@@ -1,0 +1,134 @@
+"""dragonhook unpack, export and mount, from the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from registry_hook import logs
+from registry_hook.cli import main
+from tests.images.layout import build_image, read_image
+from tests.images.tar import directory, encode_tar, file, symlink
+from tests.peers.programs import find_program, run_command
+from tests.registry_hook.test_cli_check import write_index
+from tests.registry_hook.world import small_image
+from tests.trees import assert_same_tree, snapshot
+
+IMAGE = build_image(
+    [
+        encode_tar([directory("d", 0o700), file("d/a", b"a" * 10_000, mode=0o640), file("gone", b"gone")]),
+        encode_tar([file(".wh.gone", b""), symlink("link", "d/a")]),
+    ]
+)
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(logs, "configure", lambda *_: None)
+    IMAGE.write_layout(tmp_path / "in", "v1")
+    assert run("convert", "oci:in:v1", "oci:nydus:v1", "--threads", "1").exit_code == 0
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def test_unpack_writes_the_files(tmp_path: Path) -> None:
+    result = run("unpack", "oci:nydus:v1", "out")
+    assert result.exit_code == 0, result.output
+    assert "3 names, 10000 bytes of files in out" in result.output
+    assert (tmp_path / "out/link").read_bytes() == b"a" * 10_000
+    again = run("unpack", "oci:nydus:v1", "out")
+    assert again.exit_code == 1
+    assert again.output == "Error: out is not empty: name a directory that is, or none\n"
+
+
+@pytest.mark.parametrize("destination", ["oci:plain:v2", "oci-archive:plain.tar:v2"])
+def test_export_gives_an_image_that_converts_to_the_same_tree(destination: str, tmp_path: Path) -> None:
+    result = run("export", "oci:nydus:v1", destination)
+    assert result.exit_code == 0, result.output
+    assert run("convert", destination, "oci:again:v2", "--threads", "1").exit_code == 0
+    assert run("check", destination, "oci:again:v2").exit_code == 0
+    for name, reference in (("one", "oci:nydus:v1"), ("two", "oci:again:v2")):
+        assert run("unpack", reference, name).exit_code == 0
+    assert_same_tree(snapshot(tmp_path / "one"), snapshot(tmp_path / "two"))
+    if destination == "oci:plain:v2":
+        assert result.output.strip() == str(read_image(tmp_path / "plain", "v2").manifest.digest)
+
+
+def test_mount_prints_a_command_and_writes_what_it_reads(tmp_path: Path) -> None:
+    result = run("mount", "oci:nydus:v1", "mnt")
+    assert result.exit_code == 0, result.output
+    command = shlex.split(result.output)
+    state = tmp_path / "mnt.nydusd"
+    assert command[:6] == [
+        "nydusd", "fuse", "--mountpoint", str(tmp_path / "mnt"), "--bootstrap", str(state / "image.boot"),
+    ]  # fmt: skip
+    config = json.loads((state / "nydusd.json").read_bytes())
+    assert config["backend"] == {"type": "localfs", "localfs": {"dir": str(tmp_path / "nydus/blobs/sha256")}}
+    assert config["cache"]["validate"] is True
+    assert config["rafs"]["validate"] is False
+    assert len(list((state / "cache").iterdir())) == 1
+
+
+@pytest.mark.root
+@pytest.mark.interop
+def test_what_mount_runs_shows_what_unpack_writes(tmp_path: Path) -> None:
+    assert run("unpack", "oci:nydus:v1", "out").exit_code == 0
+    program = find_program("nydusd")
+    environment = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    command = [sys.executable, "-m", "registry_hook.cli", "mount", "--run", "oci:nydus:v1", "mnt"]
+    process = subprocess.Popen(command, env=environment | {"PYTHONPATH": os.pathsep.join(sys.path)})
+    mountpoint = tmp_path / "mnt"
+    try:
+        deadline = time.monotonic() + 20
+        while not os.path.ismount(mountpoint):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        # Who asks before nydusd has loaded the image is shown an empty root, and its attributes for a while.
+        while not os.listdir(mountpoint) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        shown = snapshot(mountpoint)
+        assert_same_tree({**snapshot(tmp_path / "out"), b".": shown[b"."]}, shown)
+    finally:
+        process.terminate()
+        process.wait(10)
+        if os.path.ismount(mountpoint):
+            run_command(["umount", "--lazy", str(mountpoint)])
+
+
+def test_one_image_of_an_index_has_to_be_chosen(tmp_path: Path) -> None:
+    write_index(tmp_path / "two", (small_image("a"), "amd64"), (small_image("b", "arm64"), "arm64"))
+    assert run("convert", "oci:two:v1", "oci:index:v1").exit_code == 0
+    refused = run("unpack", "oci:index:v1", "out")
+    assert refused.exit_code == 1
+    assert "choose one by --platform out of linux/amd64, linux/arm64" in refused.output
+    assert run("unpack", "oci:index:v1", "out", "--platform", "linux/arm64").exit_code == 0
+    assert (tmp_path / "out/etc/motd").read_bytes() == b"b"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (("unpack", "oci:in:v1", "out"), 1, "not a Nydus image"),
+        (("export", "oci:in:v1", "oci:plain:v1"), 1, "not a Nydus image"),
+        (("mount", "oci:in:v1", "mnt"), 1, "not a Nydus image"),
+        (("mount", "oci-archive:in.tar:v1", "mnt"), 2, "nydusd reads blobs of oci:DIR"),
+        (("unpack", "dir:x", "out"), 2, "dir:x"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(arguments: tuple[str, ...], status: int, message: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == status, result.output
+    assert message in result.output
+    assert result.output.count("\n") == 1

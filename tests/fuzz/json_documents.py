@@ -49,7 +49,7 @@ def _change(rng: random.Random, document: Any) -> Any:
         values = holder.values() if isinstance(holder, dict) else holder
         holders.extend(value for value in values if isinstance(value, (dict, list)) and value)
     if not holders:
-        return rng.choice(_VALUES)
+        return _value(rng)
     holder = rng.choice(holders)
     key = rng.choice(list(holder) if isinstance(holder, dict) else range(len(holder)))
     kind = rng.randrange(6)
@@ -58,7 +58,7 @@ def _change(rng: random.Random, document: Any) -> Any:
     elif kind == 1:
         _add(rng, holder, holder[key])
     elif kind == 2:
-        _add(rng, holder, rng.choice(_VALUES))
+        _add(rng, holder, _value(rng))
     elif kind == 3:
         other = rng.choice(holders)
         holder[key] = json.loads(
@@ -67,6 +67,11 @@ def _change(rng: random.Random, document: Any) -> Any:
     else:
         holder[key] = _other_value(rng, holder[key])
     return document
+
+
+def _value(rng: random.Random) -> Any:
+    """One of the values, and not shared with anything: the next change may be inside it."""
+    return json.loads(json.dumps(rng.choice(_VALUES)))
 
 
 def _add(rng: random.Random, holder: Any, value: Any) -> None:
@@ -82,4 +87,4 @@ def _other_value(rng: random.Random, value: Any) -> Any:
         return mutate.integer(rng, value, 8, 1000) - rng.choice((0, 0, 1 << 63))
     if isinstance(value, str) and value and rng.random() < 0.5:
         return mutate.spoil(rng, value.encode("utf-8", "replace")).decode("utf-8", "replace")
-    return rng.choice(_VALUES)
+    return _value(rng)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.fuzz.cases import make_case
-from tests.fuzz.worker import HEARTBEAT
+from tests.fuzz.heartbeat import HEARTBEAT
 
 HANG_S: Final = 60.0  # one case may take so long by the clock, on a machine that does other things, too
 _POLL_S: Final = 0.25

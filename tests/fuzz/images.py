@@ -8,13 +8,15 @@ import io
 import json
 import random
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from converter.bootstrap_layer import write_bootstrap_layer
 from converter.bootstrap_reader import BootstrapLayer, read_bootstrap_layer
-from converter.oci import Digest, ImageManifest, encode_json, media_types, parse_manifest
+from converter.oci import Descriptor, Digest, ImageManifest, encode_json, media_types, parse_manifest
+from converter.oci.errors import WrongContentError
 from converter.options import ConvertOptions
 from tests.converter.memory_files import MemoryFiles, nydus_files
 from tests.images.layout import Image, build_image
@@ -48,7 +50,22 @@ FORMS: Final[Mapping[str, ConvertOptions]] = {
     "lz4-sha256": ConvertOptions(chunk_size=4096, compressor="lz4_block", digester="sha256", threads=1),
     "none": ConvertOptions(compressor="none", prefetch=("/d", "/empty"), threads=1),
     "kernel": ConvertOptions(chunk_size=4096, compressor="none", kernel_mountable=True, threads=1),
+    "v5": ConvertOptions(chunk_size=4096, fs_version=5, threads=1),
+    "ref": ConvertOptions(chunk_size=4096, digester="sha256", oci_ref=True, threads=1),
 }
+
+
+class Files(MemoryFiles):
+    """Content in memory; a descriptor of what is not there is an error, as of a registry."""
+
+    @contextmanager
+    def open_blob(self, descriptor: Descriptor) -> Iterator[BinaryIO]:
+        content = self.blobs.get(descriptor.digest)
+        if content is None or len(content) != descriptor.size:
+            raise WrongContentError(f"there is no {descriptor.digest} of {descriptor.size} bytes")
+        yield io.BytesIO(content)
+
+    open_seekable = open_blob
 
 
 @functools.cache
@@ -66,7 +83,8 @@ def converted(form: str) -> tuple[MemoryFiles, ImageManifest]:
 
 def first_blob(form: str) -> bytes:
     """The id of a blob of its conversion, as bootstraps have it."""
-    return converted(form)[1].layers[0].digest.hex.encode()
+    manifest = source().manifest if FORMS[form].oci_ref else converted(form)[1]
+    return manifest.layers[0].digest.hex.encode()
 
 
 @functools.cache
@@ -89,7 +107,7 @@ def gzip_layer() -> bytes:
 def with_bootstrap(form: str, bootstrap: bytes) -> tuple[MemoryFiles, ImageManifest]:
     """A converted image with another bootstrap, in documents that say so."""
     files, manifest = converted(form)
-    files = MemoryFiles(dict(files.blobs))
+    files = Files(dict(files.blobs))
     others = [(name.decode().removeprefix("image/"), data) for name, data in _own_layer(form).others.items()]
     with tempfile.TemporaryDirectory() as work:
         layer = write_bootstrap_layer(memoryview(bootstrap), others, Path(work), FORMS[form])

@@ -99,15 +99,17 @@ def _conversions() -> Iterator[tuple[str, str, bytes]]:
         files, manifest = images.converted(form)
         stored = files.blobs[manifest.layers[-1].digest]
         bootstrap = read_bootstrap_layer(io.BytesIO(stored)).bootstrap
-        yield "bootstrap", f"v6-{form}", bootstrap
-        yield "nydus-image", f"v6-{form}", bootstrap
+        yield "bootstrap", f"ours-{form}", bootstrap
+        yield "nydus-image", form, bootstrap
         for number, layer in enumerate(manifest.layers[:-1]):
             yield "blob", f"{form}-{number}", files.blobs[layer.digest]
+        yield "manifest", f"nydus-{form}", manifest.raw
+        if options.oci_ref:
+            continue
         with tempfile.TemporaryDirectory() as work:
             tar = encode_tar(images.LAYERS[0])
             blob = convert_layer(io.BytesIO(tar), Path(work), options, NO_PROGRESS).blob
             yield "chunk-list", form, write_chunk_list(blob).chunk_list_path.read_bytes()
-        yield "manifest", f"nydus-{form}", manifest.raw
         if form == "zstd":
             yield "bootstrap-layer", "ours.tar", gzip.decompress(stored)
 
@@ -122,7 +124,7 @@ def _index_blobs() -> Iterator[tuple[str, str, bytes]]:
             blob = reference(layer, Path(work), replace(REFERENCE, chunk_size=4096)).blob
             yield "blob", name, blob.path.read_bytes()
             with blob.path.open("rb") as file:
-                yield "bootstrap", f"v6-{name}", BlobReader(file).bootstrap()
+                yield "bootstrap", name, BlobReader(file).bootstrap()
 
 
 def _documents() -> Iterator[tuple[str, str, bytes]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from converter.errors import BootstrapError, UnsupportedImageError
+from converter.errors import BootstrapError, DictionaryError, UnsupportedImageError
 from tests.fuzz.campaign import run_campaign
 from tests.fuzz.cases import BORROWED, CORPUS, FOUND, SHARES, Case, corpus, make_case
 from tests.fuzz.targets import TARGETS, Target
@@ -39,8 +39,8 @@ def test_sound_inputs_are_accepted(target: str, tmp_path: Path) -> None:
     for name, data in corpus(target):
         try:
             TARGETS[target].run(data, tmp_path)
-        except UnsupportedImageError:
-            pass  # not every layer can stay as it is
+        except (UnsupportedImageError, DictionaryError):
+            pass  # not every layer can stay as it is, and not every form of image can lend chunks
         except TARGETS[target].refusals:
             refused.append(name)
         for path in tmp_path.iterdir():
@@ -129,7 +129,7 @@ def test_a_thread_that_stays_is_a_finding(tmp_path: Path, monkeypatch: pytest.Mo
 _WORKER = """
 import argparse, json, mmap, os, time
 from pathlib import Path
-from tests.fuzz.worker import HEARTBEAT
+from tests.fuzz.heartbeat import HEARTBEAT
 parser = argparse.ArgumentParser()
 for name in ("seed", "first", "stop", "step"):
     parser.add_argument("--" + name, type=int)
@@ -149,10 +149,10 @@ print(json.dumps({"counts": counts, "peak_bytes": 0, "longest_s": 0}))
 def test_a_case_that_takes_the_worker_down_is_a_finding(what: str, problem: str) -> None:
     worker = [sys.executable, "-c", _WORKER.replace("WHAT", what)]
     started_s = time.monotonic()
-    outcome = run_campaign(1, range(8), workers=2, worker=worker, hang_s=2)
+    outcome = run_campaign(1, range(8), workers=2, worker=worker, hang_s=5)
     assert [(finding.number, problem in finding.problem) for finding in outcome.findings] == [(3, True)]
     assert outcome.counts["text accepted"] == 6  # 0, 2, 4, 6 and 5, 7; the count of 1 died with its worker
-    assert time.monotonic() - started_s < 30
+    assert time.monotonic() - started_s < 50
 
 
 def test_the_command_runs_one_case_again() -> None:

@@ -15,7 +15,6 @@ import mmap
 import os
 import re
 import resource
-import struct
 import sys
 import tempfile
 import threading
@@ -28,9 +27,9 @@ from typing import Final
 
 from converter import limits
 from tests.fuzz.cases import Case, make_case
+from tests.fuzz.heartbeat import HEARTBEAT
 from tests.fuzz.targets import TARGETS
 
-HEARTBEAT: Final = struct.Struct("<qd")  # number of the case, and the monotonic time at which it began
 CPU_LIMIT_S: Final = 10.0  # of one case, in processor time: the machine may be busy
 MEMORY_LIMIT: Final = 256 << 20  # that one case may add to the resident set, in bytes
 ADDRESS_SPACE: Final = (

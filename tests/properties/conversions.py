@@ -42,6 +42,7 @@ def convert_and_read(
             image.manifest, image.config, image.open_layer, work, options, subject=image.manifest.descriptor
         )
         files = in_memory(converted)
+        files.blobs |= image.blobs  # with oci_ref they hold the data
         if options.fs_version == 6:
             report = check_image(
                 image.manifest,

@@ -8,11 +8,19 @@ from hypothesis import strategies as st
 
 from converter.options import ConvertOptions
 
+_LESS_WANTED = (
+    ("share_layers", False), ("digester", "sha256"), ("kernel_mountable", False), ("fs_version", 6),
+    ("chunk_size", 1 << 16), ("oci_ref", False),
+)  # fmt: skip
 _PATHS = ("/a", "/b", "/a/b", "/nothing", "/", "/c/a")
 
 
-def options() -> st.SearchStrategy[ConvertOptions]:
-    """Any options that go together, with data in blobs."""
+def options(*, references: bool = True) -> st.SearchStrategy[ConvertOptions]:
+    """Any options that go together.
+
+    Args:
+        references: also those that leave the data in the layers of the source.
+    """
     drawn = st.fixed_dictionaries(
         {
             "compressor": st.sampled_from(["zstd", "zstd", "lz4_block", "none"]),
@@ -25,6 +33,7 @@ def options() -> st.SearchStrategy[ConvertOptions]:
             "prefetch": st.sampled_from([("/",), (), _PATHS[:3], _PATHS[3:], ("/c/a", "/a")]),
             "media_types": st.sampled_from(["oci", "docker"]),
             "share_layers": st.booleans(),
+            "oci_ref": st.sampled_from([False, False, True] if references else [False]),
         }
     )
     return drawn.map(_allowed)
@@ -35,7 +44,7 @@ def _allowed(drawn: dict[str, object]) -> ConvertOptions:
     try:
         return ConvertOptions(**drawn)  # type: ignore[arg-type]  # names and values are theirs
     except ValueError:
-        for name, value in (("kernel_mountable", False), ("share_layers", False), ("fs_version", 6)):
+        for name, value in _LESS_WANTED:
             drawn = drawn | {name: value}
             try:
                 return ConvertOptions(**drawn)  # type: ignore[arg-type]

@@ -37,7 +37,7 @@ def a_tree_comes_back(
     assert times == fractions(specimen)
 
 
-@given(specimens(), options(), _SEEDS)
+@given(specimens(), options(references=False), _SEEDS)
 def equal_trees_give_equal_blobs(specimen: Specimen, form: ConvertOptions, seed: int) -> None:
     """Whatever the dialect, and where files are sparse: the layer is the same, if its order is."""
     specimen = shuffled(limited(specimen), seed)
@@ -52,16 +52,18 @@ def equal_input_gives_equal_bytes(layers: list[Specimen], form: ConvertOptions, 
     tars = [RICH["pax"](specimen) for specimen in layers]
     plain = digests(build_image(tars, "plain"), with_threads(form, 1))
     assert digests(build_image(tars, "plain"), with_threads(form, 1)) == plain
-    assert digests(build_image(tars, "gzip"), with_threads(form, 3)) == plain
-    assert digests(build_image(tars, "zstd"), with_threads(form, 0), drip=seed) == plain
+    assert digests(build_image(tars, "plain"), with_threads(form, 0), drip=seed) == plain
+    if not form.oci_ref:  # of which the stored layer is the data
+        assert digests(build_image(tars, "gzip"), with_threads(form, 3)) == plain
+        assert digests(build_image(tars, "zstd"), with_threads(form, 0), drip=seed) == plain
 
 
 def test_a_tree_comes_back() -> None:
-    every_time(150)(a_tree_comes_back)()
+    every_time(100)(a_tree_comes_back)()
 
 
 def test_equal_trees_give_equal_blobs() -> None:
-    every_time(25)(equal_trees_give_equal_blobs)()
+    every_time(20)(equal_trees_give_equal_blobs)()
 
 
 def test_equal_input_gives_equal_bytes() -> None:
@@ -74,4 +76,4 @@ def test_equal_input_gives_equal_bytes() -> None:
     "held", [a_tree_comes_back, equal_trees_give_equal_blobs, equal_input_gives_equal_bytes]
 )
 def test_at_length(held: object) -> None:
-    at_length(5000)(held)()  # type: ignore[operator]  # a property is a function without arguments
+    at_length(2000)(held)()  # type: ignore[operator]  # a property is a function without arguments

@@ -52,7 +52,7 @@ def hold_against_kernel(place: Path, examples: int, *, always_same: bool) -> Non
 @pytest.mark.root
 def test_layers_merge_as_overlayfs_shows_them(tmp_path: Path) -> None:
     with memory_file_system(tmp_path) as place:
-        hold_against_kernel(place, 300, always_same=True)
+        hold_against_kernel(place, 200, always_same=True)
 
 
 @pytest.mark.root
@@ -60,4 +60,4 @@ def test_layers_merge_as_overlayfs_shows_them(tmp_path: Path) -> None:
 @pytest.mark.timeout(3600)
 def test_layers_merge_as_overlayfs_shows_them_at_length(tmp_path: Path) -> None:
     with memory_file_system(tmp_path) as place:
-        hold_against_kernel(place, 10_000, always_same=False)
+        hold_against_kernel(place, 5000, always_same=False)

@@ -89,10 +89,12 @@ def _find_lower(
     """The inode at a path of the lower layers that the layer does not hide, or that an earlier link made."""
     lower: int | None = image.ROOT
     upper: int | None = layer.ROOT
-    for name in path.split(b"/"):
+    names = path.split(b"/")
+    last = len(names) - 1
+    for number, name in enumerate(names):
         if upper is not None:
             if (upper, name) in earlier:
-                return earlier[upper, name]
+                return earlier[upper, name] if number == last else None
             hidden = upper in layer.opaque or name in layer.whiteouts.get(upper, ())
             if hidden or not layer.is_directory(upper):
                 return None

@@ -249,6 +249,7 @@ def test_a_lower_target_may_be_replaced_in_the_same_layer() -> None:
         lambda b: (b.opaque(b"d"), link_to(b, b"link", b"d/x")),
         lambda b: (b.opaque(b""), link_to(b, b"link", b"f")),
         lambda b: (b.file(b"d", b"a file"), link_to(b, b"link", b"d/x")),
+        lambda b: (link_to(b, b"one", b"f"), link_to(b, b"link", b"one/x")),
     ],
 )
 def test_a_hardlink_to_what_is_not_shown(upper: Build) -> None:

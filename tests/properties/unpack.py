@@ -43,13 +43,6 @@ class RefusedError(Exception):
 
 
 @dataclass
-class _Implicit:
-    """A directory that no entry lists so far; `fresh` if what the lower layers have there is hidden."""
-
-    fresh: bool
-
-
-@dataclass
 class LayerDirectory:
     """One layer, as an upper directory of overlayfs.
 
@@ -62,7 +55,10 @@ class LayerDirectory:
     root: Path
     lowers: Sequence[Path]
     below: Tree
-    implicit: dict[bytes, _Implicit] = field(default_factory=dict)
+    implicit: set[bytes] = field(default_factory=set)  # directories that no entry lists so far
+    fresh: set[bytes] = field(
+        default_factory=set
+    )  # directories made where a whiteout was: all below is hidden
     times: dict[bytes, tuple[int, int]] = field(default_factory=dict)  # of listed directories
     # Hardlinks to lower files: by their own paths, their targets and the numbers of their entries.
     pending: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)
@@ -77,8 +73,8 @@ class LayerDirectory:
             with _blaming(number):
                 self._add(entry, number)
         self._link_lower_files()
-        for path, implicit in self.implicit.items():
-            self._inherit(path, implicit)
+        for path in self.implicit:
+            self._inherit(path)
         for path, times in self.times.items():
             os.utime(self._real(path), ns=(0, times[0] * 10**9 + times[1]))
 
@@ -134,7 +130,7 @@ class LayerDirectory:
                 os.setxattr(real, name, value, follow_symlinks=False)
         os.utime(real, ns=(0, entry.mtime * 10**9), follow_symlinks=False)
         if kind == stat.S_IFDIR:
-            self.implicit.pop(path, None)
+            self.implicit.discard(path)
             self.times[path] = (entry.mtime, 0)
 
     def _hardlink(self, path: bytes, entry: Entry, number: int) -> None:
@@ -177,16 +173,15 @@ class LayerDirectory:
         return next(lower for layer in self.lowers if os.path.lexists(lower := layer / os.fsdecode(target)))
 
     def _hides(self, directory: bytes, name: bytes) -> bool:
-        return self._is_opaque(directory) or self._is_whiteout(_join(directory, name))
+        path = _join(directory, name)
+        return self._is_opaque(directory) or self._is_whiteout(path) or path in self.fresh
 
-    def _inherit(self, path: bytes, implicit: _Implicit) -> None:
+    def _inherit(self, path: bytes) -> None:
         """Gives an unlisted directory what the lower layers' has, if that is to be seen; time and all."""
         real, node = self._real(path), self.below.get(path)
         parts = path.split(b"/")
         above = [b"/".join(parts[:depth]) for depth in range(1, len(parts))]
-        hidden = implicit.fresh or any(
-            self._is_opaque(one) or (one in self.implicit and self.implicit[one].fresh) for one in above
-        )
+        hidden = path in self.fresh or any(self._is_opaque(one) for one in above)
         os.chown(real, 0, 0)
         os.chmod(real, 0o755)
         self.times[path] = (0, 0)
@@ -208,7 +203,8 @@ class LayerDirectory:
             self._real(path).mkdir()
             if is_whiteout:
                 os.setxattr(self._real(path), _OPAQUE, b"y")
-            self.implicit[path] = _Implicit(fresh=is_whiteout)
+                self.fresh.add(path)
+            self.implicit.add(path)
         return path
 
     def _follow(self, parts: Sequence[bytes]) -> tuple[bytes, list[bytes]]:
@@ -242,9 +238,11 @@ class LayerDirectory:
         real = self._real(path)
         if os.path.lexists(real):
             shutil.rmtree(real) if self._is_directory(real) else real.unlink()
-        for table in (self.implicit, self.times, self.pending):
-            for known in [known for known in table if known == path or known.startswith(path + b"/")]:
+        for table in (self.times, self.pending):
+            for known in [known for known in table if _is_in(known, path)]:
                 del table[known]
+        for paths in (self.implicit, self.fresh):
+            paths -= {known for known in paths if _is_in(known, path)}
 
     def _kind(self, path: bytes) -> int | None:
         """The file type at a path of this layer; None for nothing, and for a whiteout, which is nothing."""
@@ -277,6 +275,10 @@ def _blaming(number: int) -> Iterator[None]:
     except RefusedError as error:
         error.number = number
         raise
+
+
+def _is_in(path: bytes, directory: bytes) -> bool:
+    return path == directory or path.startswith(directory + b"/")
 
 
 def _join(parent: bytes, name: bytes) -> bytes:

@@ -7,7 +7,7 @@ READY := $(VENV)/.complete
 PEERS := $(PYTHON) -m tests.peers.install
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test interop interop-full fuzz lint check bench peers peers-demo peers-debian peers-go peers-rust constraints
+.PHONY: help setup demo test interop interop-full fuzz lint check bench compatibility images-doc peers peers-demo peers-debian peers-go peers-rust constraints
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,12 @@ check: lint ## the fast gate before a commit: lint, and the tests that need no r
 
 bench: setup peers-demo ## measure the speed of a conversion
 	@$(VENV)/bin/python -m tests.benchmarks
+
+compatibility: setup peers-debian peers-go peers-rust ## measure who reads our images, and write docs/compatibility.md
+	@$(VENV)/bin/python -m tests.interop.compat
+
+images-doc: setup peers-debian peers-go peers-rust ## build a dozen real images, convert and run them, and write docs/images.md
+	@$(VENV)/bin/python -m tests.real_images
 
 peers: peers-debian peers-go peers-rust ## install every real program that tests run against, if missing
 

@@ -31,8 +31,7 @@ def run_from_nydusd(host: str, repository: str, image: ImageManifest, work: Path
     Returns:
         What it printed.
     """
-    blob = f"http://{host}/v2/{repository}/blobs/{image.layers[-1].digest}"
-    bootstrap = _write_bootstrap(httpx.get(blob, follow_redirects=True).raise_for_status().content, work)
+    bootstrap = fetch_bootstrap(host, repository, image, work)
     with nydusd_mount(bootstrap, registry_backend(host, repository), work / "nydusd") as root:
         return _run_in(root, program)
 
@@ -54,6 +53,12 @@ def run_from_kernel(layout: Path, work: Path, program: str) -> str:
     mountpoint.mkdir()
     with erofs_mount(bootstrap, data, mountpoint) as root:
         return _run_in(root, program)
+
+
+def fetch_bootstrap(host: str, repository: str, image: ImageManifest, directory: Path) -> Path:
+    """Downloads the bootstrap of a registry's image, and unpacks it from its layer into a directory."""
+    blob = f"http://{host}/v2/{repository}/blobs/{image.layers[-1].digest}"
+    return _write_bootstrap(httpx.get(blob, follow_redirects=True).raise_for_status().content, directory)
 
 
 def registry_image(host: str, repository: str, tag: str) -> ImageManifest:

@@ -31,3 +31,14 @@ def mountpoint(tmp_path: Path) -> Path:
     directory = tmp_path / "mountpoint"
     directory.mkdir()
     return directory
+
+
+COMPATIBILITY = pytest.StashKey[str]()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Prints the table of who reads our images, if it was measured."""
+    if COMPATIBILITY in config.stash:
+        terminalreporter.section("who reads our images")
+        for line in config.stash[COMPATIBILITY].splitlines():
+            terminalreporter.line(line)

@@ -43,10 +43,16 @@ class Conversion:
 
 def convert(image: Image, directory: Path, options: ConvertOptions) -> Conversion:
     """Converts an image into a new directory."""
-    work, blobs = directory / "work", directory / "blobs"
+    work = directory / "work"
     work.mkdir(parents=True)
-    blobs.mkdir()
     converted = convert_image(image.manifest, image.config, image.open_layer, work, options)
+    return lay_out(image, converted, directory)
+
+
+def lay_out(image: Image, converted: ConvertedImage, directory: Path) -> Conversion:
+    """Puts a conversion of an image where readers find all of it."""
+    blobs = directory / "blobs"
+    blobs.mkdir(parents=True)
     for blob in converted.blobs:
         target = blobs / blob.descriptor.digest.hex
         if not target.exists():

@@ -15,12 +15,13 @@ from converter.rafs.reader import Bootstrap
 from tests.trees import KINDS, Node, Tree
 
 
-def by_reader(bootstrap: Bootstrap, blobs: Path) -> Tree:
+def by_reader(bootstrap: Bootstrap, blobs: Path, contents: Contents | None = None) -> Tree:
     """The whole tree, each chunk compared with its digest.
 
     Args:
         bootstrap: what was read.
         blobs: directory with the blobs, by their ids.
+        contents: reads files; not needed where the blobs have their chunks themselves.
     """
     tree = bootstrap.tree
     names: dict[int, list[bytes]] = defaultdict(list)
@@ -30,7 +31,7 @@ def by_reader(bootstrap: Bootstrap, blobs: Path) -> Tree:
         paths[inode] = path
         names[inode].append(path[1:])
     names[tree.ROOT] = [b"."]
-    contents = Contents(bootstrap, blobs)
+    contents = contents or Contents(bootstrap, blobs)
     nodes: Tree = {}
     for inode, group in names.items():
         is_directory = tree.is_directory(inode)

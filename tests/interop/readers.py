@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,14 +50,14 @@ def by_nydusd(conversion: Conversion, work: Path, *, inodes: bool = False) -> Tr
     return {path: replace(node, mtime_s=node.mtime_s or 0) for path, node in tree.items()}
 
 
-def by_kernel(bootstrap: Path, devices: list[Path], mountpoint: Path) -> Tree:
+def by_kernel(bootstrap: Path, devices: Sequence[Path], mountpoint: Path) -> Tree:
     """The whole tree through the kernel's EROFS driver."""
     mountpoint.mkdir()
     with erofs_mount(bootstrap, devices, mountpoint):
         return snapshot(mountpoint)
 
 
-def by_fsck(bootstrap: Path, devices: list[Path], directory: Path) -> Tree:
+def by_fsck(bootstrap: Path, devices: Sequence[Path], directory: Path) -> Tree:
     """The tree that `fsck.erofs --extract` writes: names, types and bytes; the rest it loses."""
     options = [f"--device={device}" for device in devices]
     run_program("fsck.erofs", f"--extract={directory}", "--no-preserve", *options, bootstrap)

@@ -70,11 +70,11 @@ def check_blob(
     table = reader.chunk_table()
     Framing(reader.contents, file).check(report)
     info = _info(descriptor, reader.contents, table, compressor, digester)
-    stream = _Stream(file, descriptor.size)
-    content, digests = _check_chunks(stream, info, report)
+    stream = BlobStream(file, descriptor.size)
     chunk_section = reader.contents.get(layout.SECTION_CHUNKS)
+    stored = chunk_section.stored_size if chunk_section is not None else 0
+    content, digests = check_chunks(stream, info, stored, report)
     if chunk_section is not None:
-        stream.zeros(chunk_section.stored_size - stream.position, report)
         stream.take(layout.SECTION_HEADER_SIZE)
         if stream.digest.digest() != chunk_section.sha256:
             report("the table of contents has another digest of the chunks")
@@ -91,15 +91,24 @@ def check_file_digest(file: BinaryIO, descriptor: Descriptor, report: Callable[[
     Raises:
         BlobError: it is shorter than the descriptor says.
     """
-    stream = _Stream(file, descriptor.size)
+    stream = BlobStream(file, descriptor.size)
     for _ in stream.rest():
         pass
     if stream.digest.hexdigest() != descriptor.digest.hex:
         report(f"it has the digest sha256:{stream.digest.hexdigest()}")
 
 
-class _Stream:
-    """A file from its beginning to its end, hashed on the way."""
+class BlobStream:
+    """A file from its beginning to its end, hashed on the way.
+
+    Args:
+        file: seekable.
+        size: its bytes.
+
+    Attributes:
+        position: how many of them were read.
+        digest: SHA-256 of those.
+    """
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file = file
@@ -109,6 +118,11 @@ class _Stream:
         file.seek(0)
 
     def take(self, count: int) -> bytes:
+        """The next bytes.
+
+        Raises:
+            BlobError: there are fewer.
+        """
         data = self._file.read(count)
         if len(data) != count:
             raise BlobError(f"the blob ends {count - len(data)} bytes too early")
@@ -116,30 +130,48 @@ class _Stream:
         self.digest.update(data)
         return data
 
-    def zeros(self, count: int, report: Callable[[str], None]) -> None:
-        """Uses up bytes that mean nothing, and so must be zero."""
-        while count > 0:
-            data = self.take(min(count, _BLOCK))
-            if data.count(0) != len(data):
+    def pass_over(self, end: int, report: Callable[[str], None] | None) -> None:
+        """Uses up bytes between chunks, which mean nothing; tells where they are not zero."""
+        while self.position < end:
+            data = self.take(min(end - self.position, _BLOCK))
+            if report is not None and data.count(0) != len(data):
                 report(
                     f"between chunks, before the offset {self.position}, there is something else than zeros"
                 )
-            count -= len(data)
 
     def rest(self) -> Iterator[bytes]:
+        """All that is left, in pieces."""
         while self.position < self._size:
             yield self.take(min(self._size - self.position, _BLOCK))
 
 
-def _check_chunks(stream: _Stream, info: BlobInfo, report: Callable[[str], None]) -> tuple[Digests, Digests]:
-    """Reads all chunks in their order; gives BLAKE3 of their content, and the digest that the image uses."""
+def check_chunks(
+    stream: BlobStream, info: BlobInfo, stored: int, report: Callable[[str], None]
+) -> tuple[Digests, Digests]:
+    """Reads the chunks of a blob.
+
+    Args:
+        stream: the blob, at its start.
+        info: its chunks, in the order of their offsets. Of one with the size 0 nothing is known but that it
+            lies between its neighbours.
+        stored: where the chunks end.
+        report: told what is wrong with chunks, or stands between them.
+
+    Returns:
+        BLAKE3 of the content of each chunk, and the digest that the image uses.
+    """
     chunks, digest_of = info.chunks, digest_function(info.digester)
     content = np.zeros(len(chunks.uncompressed_size), DIGEST)
     digests = content if info.digester is Digester.BLAKE3 else content.copy()
     stated = np.frombuffer(bytes(chunks.digests), DIGEST)
     columns = (chunks.compressed_offset, chunks.compressed_size, chunks.uncompressed_size)
+    is_unknown = False
     for index, (offset, stored_size, size) in enumerate(zip(*columns, strict=True)):
-        stream.zeros(offset - stream.position, report)
+        if not size:
+            is_unknown = True
+            continue
+        stream.pass_over(offset, None if is_unknown else report)
+        is_unknown = False
         data = stream.take(stored_size)
         try:
             if stored_size < size:
@@ -154,6 +186,7 @@ def _check_chunks(stream: _Stream, info: BlobInfo, report: Callable[[str], None]
             digests[index] = np.void(digest_of(data))
         if len(stated) and digests[index] != stated[index]:
             report(f"chunk {index} does not match its digest")
+    stream.pass_over(stored, None if is_unknown else report)
     return content, digests
 
 

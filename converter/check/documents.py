@@ -44,7 +44,7 @@ def compare_manifest(source: ImageManifest, image: NydusImage) -> Iterator[str]:
     types: Literal["oci", "docker"] = (
         "docker" if manifest.media_type == media_types.DOCKER_MANIFEST else "oci"
     )
-    options = ConvertOptions(media_types=types)
+    options = ConvertOptions(media_types=types, fs_version=image.bootstrap.version)
     *blobs, bootstrap = manifest.layers
     layers = [_blob_descriptor(blob) for blob in blobs]
     # Kernel-mountable images have such a digest; nothing else in a manifest says that an image is one.

@@ -11,7 +11,6 @@ from dataclasses import fields, replace
 
 import numpy as np
 
-from converter.blob import layout
 from converter.check.blob import CheckedBlob
 from converter.errors import LimitExceededError
 from converter.prefetch import find_prefetched
@@ -19,16 +18,17 @@ from converter.rafs.bootstrap import encode_bootstrap
 from converter.rafs.layout import UNKNOWN_BLOB_ID, BlobFeature
 from converter.rafs.nodes import column
 from converter.rafs.reader import Bootstrap
+from converter.rafs5.bootstrap import encode_bootstrap as encode_bootstrap_v5
 from converter.read_back import compare_chunks
 from converter.tree_compare import DIGEST, TreeContent
 
 
 def own_blob(blob: CheckedBlob) -> CheckedBlob:
     """A blob as the bootstrap inside it names it, which cannot know the blob's name (§2.7)."""
-    if blob.info.features & BlobFeature.SEPARATE:
-        features = blob.info.features | BlobFeature.INLINED_FS_META
+    features = blob.info.features | BlobFeature.INLINED_FS_META
+    if features & BlobFeature.SEPARATE:
         return replace(blob, info=replace(blob.info, features=features, meta_digest=bytes(32), meta_size=0))
-    return replace(blob, info=replace(blob.info, blob_id=UNKNOWN_BLOB_ID, features=layout.FEATURES))
+    return replace(blob, info=replace(blob.info, blob_id=UNKNOWN_BLOB_ID, features=features))
 
 
 def bootstrap_content(bootstrap: Bootstrap, blobs: Mapping[str, CheckedBlob]) -> TreeContent:
@@ -77,7 +77,8 @@ def compare_form(
     if len(infos) != len(bootstrap.blobs):
         return
     try:
-        again = encode_bootstrap(
+        encode = encode_bootstrap_v5 if bootstrap.version == 5 else encode_bootstrap
+        again = encode(
             bootstrap.tree,
             infos,
             compressor=bootstrap.compressor,

@@ -13,6 +13,7 @@ from converter.check.documents import compare_config, compare_manifest
 from converter.check.findings import CheckReport
 from converter.check.form import bootstrap_content, compare_blob_records, compare_form, own_blob
 from converter.check.index_blob import check_index_blob
+from converter.check.plain_blob import check_plain_blob, compare_pieces
 from converter.check.source import SourceLayer, SourcePieces
 from converter.classify import check_convertible
 from converter.errors import (
@@ -20,7 +21,6 @@ from converter.errors import (
     BootstrapError,
     InvalidLayerError,
     LimitExceededError,
-    UnsupportedImageError,
 )
 from converter.image_documents import parse_config
 from converter.merge import merge_layer
@@ -61,8 +61,7 @@ def check_image(
         All differences; damage of the conversion is a difference, too.
 
     Raises:
-        UnsupportedImageError: the source is no image of tar layers, or the conversion no Nydus image of
-            RAFS v6.
+        UnsupportedImageError: the source is no image of tar layers, or the conversion no Nydus image.
         InvalidImageError: the source is damaged.
         LimitExceededError: the source does not fit into RAFS.
         Exception: whatever `open_layer`, `target_files` and `progress` raise.
@@ -75,10 +74,6 @@ def check_image(
     except (BootstrapError, BlobError) as error:
         report.add(str(error))
         return report
-    if image.bootstrap.version != 6:
-        raise UnsupportedImageError(
-            f"{target.digest} is of RAFS v{image.bootstrap.version}; only conversions to v6 can be compared"
-        )
     report.extend(compare_manifest(source, image))
     report.extend(compare_config(config, image))
     check = _Check(image, prefetch, progress, report)
@@ -126,9 +121,8 @@ class _Check:
         with ExitStack() as files:
             file = files.enter_context(image.files.open_seekable(descriptor))
             if refers_to is None:
-                blob = check_blob(
-                    file, descriptor, self._compressor(descriptor), image.bootstrap.digester, report
-                )
+                check = check_plain_blob if image.bootstrap.version == 5 else check_blob
+                blob = check(file, descriptor, self._compressor(descriptor), image.bootstrap.digester, report)
             else:
                 original = next((one for one in source.layers if str(one.digest) == refers_to), None)
                 if original is None:
@@ -159,7 +153,7 @@ class _Check:
                     layer = self._pieces.read_layer(stream)
                 _check_diff_id(layer, config["rootfs"]["diff_ids"][number])
                 if number < len(targets):
-                    self._compare_layer(layer.tree, targets[number])
+                    self._compare_layer(layer, targets[number])
                 merge_layer(self._tree, layer.tree, [0])
             except (InvalidLayerError, LimitExceededError) as error:
                 raise type(error)(f"{where} ({descriptor.digest}): {error}") from error
@@ -188,12 +182,14 @@ class _Check:
         if bootstrap_layer_digest(memoryview(data), others) != image.layer.diff_id:
             self._report.add("bootstrap layer: its tar is not the one that goes with its files")
 
-    def _compare_layer(self, tree: FileTree, target: Descriptor) -> None:
+    def _compare_layer(self, layer: SourceLayer, target: Descriptor) -> None:
         """Compares a layer with the bootstrap in its blob."""
         digest = target.digest
         blob = self._blobs.get(digest.hex)
         if blob is None:
             return
+        if self._image.bootstrap.version == 5:
+            self._report.extend(compare_pieces(blob, *self._pieces.distinct(layer)), f"blob {digest}")
         where = f"bootstrap in blob {digest}"
         try:
             data = self._inlined_bootstrap(digest)
@@ -202,7 +198,7 @@ class _Check:
             self._report.add(f"{where}: {error}")
             return
         blobs = {**self._blobs, **{b.info.blob_id: b for b in [own_blob(blob)]}}
-        expected = self._pieces.content(tree.with_whiteout_files())
+        expected = self._pieces.content(layer.tree.with_whiteout_files())
         self._report.extend(compare_trees(expected, bootstrap_content(bootstrap, blobs)), where)
         self._report.extend(compare_blob_records(bootstrap, blobs), where)
         self._report.extend(compare_form(data, bootstrap, blobs, self._prefetch), where)

@@ -45,7 +45,7 @@ def write(image: Image, directory: Path, *options: str) -> None:
 @pytest.mark.parametrize(
     "options",
     [(), ("--compressor", "lz4_block"), ("--kernel-mountable",), ("--media-types", "docker"),
-     ("--prefetch", "/d")],
+     ("--prefetch", "/d"), ("--fs-version", "5"), ("--oci-ref",)],
 )  # fmt: skip
 def test_a_conversion_is_right(options: tuple[str, ...], tmp_path: Path) -> None:
     write(two_layers(), tmp_path, *options)

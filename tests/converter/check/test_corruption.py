@@ -15,7 +15,17 @@ from converter.check import CheckReport, check_image
 from converter.errors import ConvertError
 from converter.oci import Digest, OciError
 from converter.options import ConvertOptions
-from tests.converter.check.sealing import Parts, flip, replace_chunks, seal, seal_contents, take_apart
+from converter.rafs.reader import rafs_version
+from tests.converter.check.sealing import (
+    Parts,
+    flip,
+    replace_chunks,
+    replace_index,
+    seal,
+    seal_contents,
+    seal_inodes,
+    take_apart,
+)
 from tests.images.layout import Image, build_image
 from tests.images.tar import Entry, directory, encode_tar, file, hardlink, symlink, whiteout
 
@@ -25,6 +35,9 @@ FORMS = {
     "none": ConvertOptions(chunk_size=4096, compressor="none", threads=1),
     "kernel": ConvertOptions(chunk_size=4096, compressor="none", kernel_mountable=True, threads=1),
     "sha256": ConvertOptions(digester="sha256", threads=1),
+    "v5": ConvertOptions(chunk_size=4096, fs_version=5, threads=1),
+    "v5-none": ConvertOptions(fs_version=5, compressor="none", digester="sha256", threads=1),
+    "reference": ConvertOptions(chunk_size=4096, oci_ref=True, digester="sha256", threads=1),
 }
 _random = random.Random(2024)
 WORDS = b" ".join(_random.choices([b"wheel", b"layer", b"chunk", b"\n", b"0123456789"], k=4000))
@@ -67,17 +80,27 @@ def test_an_image_that_was_only_taken_apart_and_sealed_is_right(
 ) -> None:
     parts = deepcopy(intact[form])
     for digest, blob in parts.blobs.items():
-        replace_chunks(parts, digest, blob[: chunks_size(blob)], tmp_path)
+        if parts.layers:
+            replace_index(parts, digest, BlobReader(io.BytesIO(blob)).chunk_info_table(), tmp_path)
+        else:
+            replace_chunks(parts, digest, blob[: chunks_size(blob)], tmp_path)
     assert parts == intact[form]
     assert check(parts, tmp_path).lines == []
 
 
 def chunks_size(blob: bytes) -> int:
-    return BlobReader(io.BytesIO(blob)).contents[layout.SECTION_CHUNKS].stored_size
+    first = BlobReader(io.BytesIO(blob)).sections[0]
+    return first.size if first.name == layout.SECTION_CHUNKS else 0
 
 
 def spoil_chunk(parts: Parts, rng: random.Random, work: Path) -> str:
+    """Of an image that has no chunks of its own, a byte of what says where they are."""
     digest, blob = rng.choice(list(parts.blobs.items()))
+    if parts.layers:
+        table = BlobReader(io.BytesIO(blob)).chunk_info_table()
+        position = rng.randrange(len(table))
+        replace_index(parts, digest, flip(table, position, bits(rng)), work)
+        return f"index {digest} at {position}"
     position = rng.randrange(chunks_size(blob))
     replace_chunks(parts, digest, flip(blob, position, bits(rng))[: chunks_size(blob)], work)
     return f"chunks of {digest} at {position}"
@@ -92,7 +115,9 @@ def spoil_blob(parts: Parts, rng: random.Random, work: Path) -> str:
 
 def spoil_bootstrap(parts: Parts, rng: random.Random, work: Path) -> str:
     position = rng.randrange(len(parts.boot))
-    parts.boot = flip(parts.boot, position, bits(rng))
+    spoilt = flip(parts.boot, position, bits(rng))
+    sealed = seal_inodes(spoilt) if rafs_version(spoilt) == 5 else spoilt
+    parts.boot = spoilt if sealed == parts.boot else sealed  # a digest, which would be put right again
     return f"bootstrap at {position}"
 
 
@@ -132,8 +157,10 @@ AREAS: tuple[Spoil, ...] = (
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_each_of_a_hundred_bytes_is_found(form: str, intact: dict[str, Parts], tmp_path: Path) -> None:
-    """Twenty for each of the five forms."""
+def test_each_of_more_than_a_hundred_bytes_is_found(
+    form: str, intact: dict[str, Parts], tmp_path: Path
+) -> None:
+    """Twenty for each of the eight forms."""
     rng = random.Random(form)
     for area in AREAS:
         parts = deepcopy(intact[form])

@@ -13,10 +13,9 @@ import pytest
 
 from converter.check import CheckReport, check_image
 from converter.options import ConvertOptions
-from converter.rafs.bootstrap import encode_bootstrap
 from converter.rafs.reader import read_bootstrap
 from converter.tree import FileTree, device_number
-from tests.converter.check.sealing import Parts, blob_infos, seal, take_apart
+from tests.converter.check.sealing import Parts, blob_infos, seal, take_apart, write_again
 from tests.images.layout import build_image
 from tests.images.tar import Entry, directory, encode_tar, file, hardlink, symlink
 
@@ -236,23 +235,23 @@ CHANGES: dict[str, tuple[Callable[[Image], object], str]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def intact(tmp_path_factory: pytest.TempPathFactory) -> Parts:
-    return take_apart(SOURCE, tmp_path_factory.mktemp("intact"), ConvertOptions(chunk_size=4096, threads=1))
+FORMS = {
+    "v6": ConvertOptions(chunk_size=4096, threads=1),
+    "v5": ConvertOptions(chunk_size=4096, fs_version=5, threads=1),
+    "reference": ConvertOptions(chunk_size=4096, oci_ref=True, digester="sha256", threads=1),
+}
+
+
+@pytest.fixture(scope="module", params=FORMS)
+def intact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Parts:
+    return take_apart(SOURCE, tmp_path_factory.mktemp(request.param), FORMS[request.param])
 
 
 def changed(intact: Parts, change: Callable[[Image], object], work: Path) -> CheckReport:
     parts = deepcopy(intact)
     bootstrap = read_bootstrap(parts.boot)
     change(Image(bootstrap.tree, parts))
-    parts.boot = bytes(
-        encode_bootstrap(
-            bootstrap.tree,
-            blob_infos(parts),
-            compressor=bootstrap.compressor,
-            chunk_size=bootstrap.chunk_size,
-        )
-    )
+    parts.boot = write_again(parts.boot, blob_infos(parts), bootstrap.tree)
     files, manifest = seal(parts, work)
     return check_image(SOURCE.manifest, SOURCE.config, SOURCE.open_layer, manifest, files)
 

@@ -29,7 +29,7 @@ _RUNS = """
 
 Bytes of data blobs that the registry sent, by its log, until the program had ended. nydusd had an empty
 cache, fetched nothing in advance, and checked the digest of every chunk. The bootstrap comes on top. The
-mount lay below an overlay, as a container engine has it.
+mount lay below an overlay, as a container engine has it. Over 100 % means that some ranges were sent twice.
 """
 _RELEASES = """
 ## The next release of an image

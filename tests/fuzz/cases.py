@@ -1,4 +1,7 @@
-"""Case number N of seed S: which target, which bytes. Nothing else decides it: a number is a reproduction."""
+"""Case number N of seed S: which target, which bytes. Nothing else decides it: a number is a reproduction.
+
+But for the version of zlib, by which some layers are compressed.
+"""
 
 from __future__ import annotations
 

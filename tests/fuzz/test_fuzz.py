@@ -49,10 +49,10 @@ def test_sound_inputs_are_accepted(target: str, tmp_path: Path) -> None:
     assert set(refused) <= found
 
 
-@pytest.mark.parametrize("path", FOUND_INPUTS, ids=lambda path: f"{path.parent.name}-{path.name}")
-def test_what_once_went_wrong_does_not_again(path: Path, tmp_path: Path) -> None:
+def test_what_once_went_wrong_does_not_again(tmp_path: Path) -> None:
     findings = Reports()
-    findings.run(0, Case(path.parent.name, path.name, path.read_bytes()), tmp_path)
+    for path in FOUND_INPUTS:
+        findings.run(0, Case(path.parent.name, path.name, path.read_bytes()), tmp_path)
     assert findings.problems == []
 
 
@@ -135,9 +135,10 @@ for name in ("seed", "first", "stop", "step"):
     parser.add_argument("--" + name, type=int)
 parser.add_argument("--heartbeat", type=Path)
 arguments = parser.parse_args()
+shared = os.open(arguments.heartbeat, os.O_WRONLY)
 counts = {}
 for number in range(arguments.first, arguments.stop, arguments.step):
-    arguments.heartbeat.write_bytes(HEARTBEAT.pack(number, time.monotonic()))
+    os.pwrite(shared, HEARTBEAT.pack(number, time.monotonic()), 0)
     if number == 3:
         WHAT
     counts["text accepted"] = counts.get("text accepted", 0) + 1

@@ -43,16 +43,15 @@ def convert_and_read(
         )
         files = in_memory(converted)
         files.blobs |= image.blobs  # with oci_ref they hold the data
-        if options.fs_version == 6:
-            report = check_image(
-                image.manifest,
-                image.config,
-                image.open_layer,
-                converted.manifest,
-                files,
-                prefetch=options.prefetch,
-            )
-            assert report.lines == []
+        report = check_image(
+            image.manifest,
+            image.config,
+            image.open_layer,
+            converted.manifest,
+            files,
+            prefetch=options.prefetch,
+        )
+        assert report.lines == []
         with NydusImage(files, converted.manifest) as nydus:
             return shown(nydus), nanoseconds(nydus)
 

@@ -57,7 +57,7 @@ def _images(source: ImageSource, index: ImageIndex, platforms: Sequence[Platform
     require_all(f"the index {index.digest}", platforms, [entry.platform for entry in offered])
     found = []
     for entry in offered:
-        if platforms and not _is_for(entry, platforms):
+        if not is_for(entry, platforms):
             continue
         child = source.manifest(entry.digest)
         if isinstance(child, ImageManifest) and classify(child) in (Kind.IMAGE, Kind.FOREIGN):
@@ -67,5 +67,8 @@ def _images(source: ImageSource, index: ImageIndex, platforms: Sequence[Platform
     return found
 
 
-def _is_for(entry: Descriptor, platforms: Sequence[Platform]) -> bool:
+def is_for(entry: Descriptor, platforms: Sequence[Platform]) -> bool:
+    """Whether an entry of an index is for one of some platforms; for any if there are none."""
+    if not platforms:
+        return True
     return entry.platform is not None and any(matches(entry.platform, wanted) for wanted in platforms)

@@ -7,11 +7,13 @@ from typing import BinaryIO, Final
 import click
 from rich.console import Console
 
+from converter.oci import Platform
 from converter.options import PREFETCH_ALL, check_prefetch_path
 from converter.prefetch import TraceError, read_trace
 from registry_hook.checking import Checked, check_one
 from registry_hook.cli.clients import Clients, client_options
 from registry_hook.cli.errors import errors_in_one_line
+from registry_hook.cli.parameters import PlatformType
 from registry_hook.cli.progress import progress_bar
 from registry_hook.transports import open_source
 
@@ -34,6 +36,10 @@ Exit status:
 @click.option(
     "--prefetch-trace", type=click.File("rb"), metavar="FILE", help="As it was given to the conversion."
 )
+@click.option(
+    "--platform", "platforms", multiple=True, type=PlatformType(), metavar="OS/ARCH[/VARIANT]",
+    help="As it was given to the conversion.",
+)  # fmt: skip
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Lines an image.")
 @client_options
 def check(
@@ -41,6 +47,7 @@ def check(
     target: str,
     prefetch: tuple[str, ...],
     prefetch_trace: BinaryIO | None,
+    platforms: tuple[Platform, ...],
     limit: int,
     clients: Clients,
 ) -> None:
@@ -63,7 +70,7 @@ def check(
         open_source(target, clients) as made,
         progress_bar(Console(stderr=True)) as progress,
     ):
-        for checked in check_one(image, made, prefetch or PREFETCH_ALL, progress):
+        for checked in check_one(image, made, prefetch or PREFETCH_ALL, progress, platforms):
             differs |= checked.report.count > 0
             _print(checked, limit)
     if differs:

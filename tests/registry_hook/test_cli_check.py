@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -196,3 +197,91 @@ def test_an_image_of_an_index_that_was_not_converted_is_wrong(tmp_path: Path) ->
         result = run("check", f"oci:{tmp_path}/in:v1", f"oci:{place}:v1")
         assert result.exit_code == 3, result.output
         assert reason in result.output
+
+
+def merge(directory: Path, *options: str) -> Result:
+    """Converts `DIRECTORY/in` into a merged index in `DIRECTORY/out`."""
+    return run("convert", f"oci:{directory}/in:v1", f"oci:{directory}/out:v1", "--merged-index", *options)
+
+
+def test_the_merged_index_of_an_image_is_right(tmp_path: Path) -> None:
+    two_layers().write_layout(tmp_path / "in", "v1")
+    assert merge(tmp_path).exit_code == 0
+    for place in ("in", "out"):  # the index itself means its source, too
+        result = run("check", f"oci:{tmp_path}/{place}:v1", f"oci:{tmp_path}/out:v1")
+        assert result.exit_code == 0, result.output
+        assert [line.partition(": ")[0] for line in result.output.splitlines()] == [
+            "index", "linux/amd64, original", "linux/amd64",
+        ]  # fmt: skip
+    two_layers(b"lost").write_layout(tmp_path / "other", "v1")
+    result = run("check", f"oci:{tmp_path}/other:v1", f"oci:{tmp_path}/out:v1")
+    assert result.exit_code == 3
+    assert "index: it lacks the source's sha256:" in result.output
+    assert "linux/amd64: /b: the content of chunk 0 is different" in result.output
+
+
+def test_a_merged_index_of_chosen_platforms(tmp_path: Path) -> None:
+    write_index(tmp_path / "in", (small_image("a"), "amd64"), (small_image("b", "arm64"), "arm64"))
+    assert merge(tmp_path, "--platform", "linux/arm64").exit_code == 0
+    arguments = ("check", f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out:v1")
+    right = run(*arguments, "--platform", "linux/arm64")
+    assert right.exit_code == 0, right.output
+    assert [line.partition(": ")[0] for line in right.output.splitlines()] == [
+        "index", "linux/amd64, original", "linux/arm64, original", "linux/arm64",
+    ]  # fmt: skip
+    wrong = run(*arguments)
+    assert wrong.exit_code == 3
+    assert f"it has no conversion of {small_image('a').manifest.digest} for linux/amd64" in wrong.output
+
+
+@pytest.mark.parametrize("which", ["layer of the original", "config of the original", "blob"])
+def test_damage_in_a_merged_index_is_found(which: str, tmp_path: Path) -> None:
+    image = two_layers()
+    image.write_layout(tmp_path / "in", "v1")
+    assert merge(tmp_path).exit_code == 0
+    blobs = tmp_path / "out/blobs/sha256"
+    converted = json.loads(
+        (blobs / layout_manifest(tmp_path / "out")["manifests"][1]["digest"][7:]).read_bytes()
+    )
+    path = (
+        blobs
+        / {
+            "layer of the original": image.manifest.layers[1].digest.hex,
+            "config of the original": image.manifest.config.digest.hex,
+            "blob": converted["layers"][0]["digest"][7:],
+        }[which]
+    )
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    result = run("check", f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out:v1")
+    assert result.exit_code == 3, result.output
+    assert ("linux/amd64, original: 1 differences" in result.output) == (which != "blob")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda entries: entries.reverse(),
+        lambda entries: entries[0]["platform"].update(architecture="arm64"),
+        lambda entries: entries[1]["platform"].update(architecture="arm64"),
+        lambda entries: entries[1].update(annotations={"a": "b"}),
+        lambda entries: entries.append(dict(entries[1])),
+        lambda entries: entries.pop(0),
+    ],
+)
+def test_another_merged_index_is_wrong(
+    change: Callable[[list[dict]], object],  # type: ignore[type-arg]
+    tmp_path: Path,
+) -> None:
+    two_layers().write_layout(tmp_path / "in", "v1")
+    assert merge(tmp_path).exit_code == 0
+    index = layout_manifest(tmp_path / "out")
+    change(index["manifests"])
+    raw = json.dumps(index, separators=(",", ":")).encode()
+    (tmp_path / "out/blobs/sha256" / Digest.of(raw).hex).write_bytes(raw)
+    named = json.loads((tmp_path / "out/index.json").read_bytes())
+    named["manifests"][0].update(digest=str(Digest.of(raw)), size=len(raw))
+    (tmp_path / "out/index.json").write_text(json.dumps(named))
+    result = run("check", f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out:v1")
+    assert result.exit_code == 3, result.output
+    assert "its entries, their order or form, or its annotations" in result.output

@@ -249,6 +249,12 @@ def inode_of(name: bytes) -> int:
     return META + 32 * int.from_bytes(GOOD[ENTRIES + 12 * row : ENTRIES + 12 * row + 8], "little")
 
 
+def test_a_symlink_may_count_links_that_a_merge_of_nydus_image_took_apart() -> None:
+    image = bytearray(GOOD)
+    put(inode_of(b"l") + 44, 2, 4)(image)
+    assert listing(read_bootstrap(image).tree) == listing(read_bootstrap(GOOD).tree)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -297,6 +303,8 @@ def inode_of(name: bytes) -> int:
         (put(ROOT, 9, 2), "first name at 92"),
         (put(ROOT + 44, 4, 4), "contradicts its names"),
         (put(inode_of(b"c") + 44, 1, 4), "contradicts its names"),
+        (put(inode_of(b"c") + 44, 3, 4), "contradicts its names"),
+        (put(inode_of(b"l") + 44, 0, 4), "contradicts its names"),
         (put(inode_of(b"c") + 8, 4097, 8), "chunk table does not have|overlap|add up"),
         (put(inode_of(b"c") + 8, 2**62, 8), "no room"),
         (put(inode_of(b"c") + 16, 0x21, 4), "chunk format"),

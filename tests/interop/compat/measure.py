@@ -171,6 +171,7 @@ class Measurement:
     def _merged(self, conversion: Conversion) -> Mapping[str, str]:
         """Mounted by the kernel: what is wrong in a merged bootstrap shall not hide the rest of it."""
         merged = theirs.merge_ours(conversion, self._work / "merge", *self._dictionary)
+        read_bootstrap(merged.read_bytes())
         return self._compare(by_kernel(merged, self._devices(conversion, merged), self._work / "merged"))
 
     def _dictionary_of_theirs(self, conversion: Conversion) -> Mapping[str, str]:

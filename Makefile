@@ -36,7 +36,7 @@ interop: setup peers-debian peers-go peers-rust ## the tests against nydusd and 
 interop-full: setup peers-debian peers-go peers-rust ## … and what takes too long for every day: 20 GiB, 10^6 files
 	$(VENV)/bin/pytest -m full
 
-fuzz: setup ## hold the converter against 200,000 spoilt inputs (about 10 minutes on two cores)
+fuzz: setup ## hold the converter against 200,000 spoilt inputs (10 to 20 minutes on two cores)
 	$(VENV)/bin/python -m tests.fuzz --cases 200000 --seed 1
 
 lint: setup ## format, lint and strict types

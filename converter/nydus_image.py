@@ -90,7 +90,7 @@ class NydusImage:
 
     def __init__(self, files: ImageFiles, manifest: ImageManifest) -> None:
         if classify(manifest) is not Kind.NYDUS or not manifest.layers:
-            raise UnsupportedImageError(f"{manifest.digest} is not a Nydus image")
+            raise UnsupportedImageError(f"{manifest.digest} is not a Nydus image but {_other(manifest)}")
         self.files = files
         self.manifest = manifest
         self.config = files.read_blob(manifest.config)
@@ -187,6 +187,19 @@ class NydusImage:
                 self.blob_descriptor(blob).digest, self._file(blob), windows
             )
         return self._gzip_layers[blob]
+
+
+def _other(manifest: ImageManifest) -> str:
+    """What a manifest is instead, and what to do with that."""
+    kind = classify(manifest)
+    if kind is Kind.IMAGE:
+        return "a plain one, of tar layers"
+    if kind is Kind.EROFS:
+        return (
+            "an EROFS file system, which Linux mounts by itself (mount -o loop, or containerd's erofs "
+            "snapshotter)"
+        )
+    return "one without layers" if kind is Kind.NYDUS else kind.value
 
 
 def stored_chunk(row: npt.NDArray[Any]) -> StoredChunk:

@@ -10,8 +10,8 @@ from converter.errors import UnsupportedImageError
 from converter.export import export_image
 from converter.nydus_image import NydusImage
 from converter.oci import Descriptor, ImageManifest, Platform
-from converter.platforms import matches
 from converter.progress import Progress
+from registry_hook.chosen_images import is_for
 from registry_hook.transports import ImageSink, ImageSource
 
 
@@ -31,17 +31,20 @@ def open_nydus_image(source: ImageSource, platform: Platform | None) -> NydusIma
         return NydusImage(source, manifest)
     found = []
     for entry in manifest.manifests:
-        wanted = platform is None or (entry.platform is not None and matches(entry.platform, platform))
-        child = source.manifest(entry.digest) if wanted else None
+        child = source.manifest(entry.digest)
         if isinstance(child, ImageManifest) and classify(child) is Kind.NYDUS:
             found.append((entry, child))
-    if len(found) != 1:
-        offered = ", ".join(str(entry.platform) for entry in manifest.manifests)
+    offered = ", ".join(str(entry.platform) for entry, _ in found)
+    chosen = [child for entry, child in found if platform is None or is_for(entry, [platform])]
+    if not chosen:
+        wanted = f" for {platform}, only for {offered}" if found else ""
+        raise UnsupportedImageError(f"the index {manifest.digest} has no Nydus image{wanted}")
+    if len(chosen) > 1:
         raise UnsupportedImageError(
-            f"the index {manifest.digest} has {len(found)} Nydus images that can be meant; choose one by "
+            f"the index {manifest.digest} has {len(chosen)} Nydus images that can be meant; choose one by "
             f"--platform out of {offered}"
         )
-    return NydusImage(source, found[0][1])
+    return NydusImage(source, chosen[0])
 
 
 def export_one(

@@ -70,6 +70,8 @@ def check_convertible(manifest: Manifest, *, include_foreign: bool) -> None:
     kind = classify(manifest)
     if kind is Kind.IMAGE or (kind is Kind.FOREIGN and include_foreign):
         return
+    if kind in _CONVERTED:
+        raise UnsupportedImageError(f"{manifest.digest} is {_converted(manifest, kind)}")
     if kind is not Kind.FOREIGN or not isinstance(manifest, ImageManifest):
         raise UnsupportedImageError(f"{manifest.digest} is not an image of tar layers but {kind.value}")
     number, layer = next(
@@ -80,6 +82,14 @@ def check_convertible(manifest: Manifest, *, include_foreign: bool) -> None:
         f"{manifest.digest} stays as it is: its layer {number} of {len(manifest.layers)} "
         f"({layer.digest}{places}) may not be distributed, and a converted image would hold its content"
     )
+
+
+def _converted(manifest: Manifest, kind: Kind) -> str:
+    what = "a Nydus image" if kind is Kind.NYDUS else "an EROFS image"
+    if isinstance(manifest, ImageIndex):
+        what = "an index of converted images"
+    source = manifest.annotations.get(media_types.ANNOTATION_SOURCE_DIGEST)
+    return f"{what} already" + (f", made from {source:.200}: name that instead" if source else "")
 
 
 def is_foreign_layer(layer: Descriptor) -> bool:
@@ -100,6 +110,7 @@ def is_image_entry(entry: Descriptor) -> bool:
     return platform.os != "unknown" and _NYDUS_OS_FEATURE not in platform.os_features
 
 
+_CONVERTED: Final = (Kind.NYDUS, Kind.EROFS)
 _WITH_FOREIGN: Final = (*media_types.LAYER_TYPES, *media_types.FOREIGN_LAYER_TYPES)
 _IMAGE_CONFIGS: Final = media_types.IMAGE_CONFIG_TYPES
 _NYDUS_OS_FEATURE: Final = "nydus.remoteimage.v1"  # how nydus marked index entries up to 2.3.5

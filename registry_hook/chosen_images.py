@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from converter.classify import Kind, classify, is_image_entry
+from converter.classify import Kind, check_convertible, classify, is_image_entry
 from converter.errors import UnsupportedImageError
 from converter.oci import Descriptor, ImageIndex, ImageManifest, Manifest, Platform
 from converter.platforms import matches, platform_of, require_all
@@ -63,6 +63,8 @@ def _images(source: ImageSource, index: ImageIndex, platforms: Sequence[Platform
         if isinstance(child, ImageManifest) and classify(child) in (Kind.IMAGE, Kind.FOREIGN):
             found.append((entry, child))
     if not found:
+        if classify(index) is Kind.NYDUS:
+            check_convertible(index, include_foreign=False)  # says so
         raise UnsupportedImageError(f"the index {index.digest} has no image that can be converted")
     return found
 

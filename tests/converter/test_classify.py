@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from converter.classify import Kind, classify
+from converter.classify import Kind, check_convertible, classify
+from converter.errors import UnsupportedImageError
 from converter.oci import Digest, encode_json, media_types, parse_manifest
 
 DIGEST = str(Digest.of(b""))
@@ -99,3 +100,28 @@ OTHER = "application/vnd.example.artifact.v1"
 )
 def test_classify(raw: bytes, kind: Kind) -> None:
     assert classify(parse_manifest(raw)) is kind
+
+
+MADE = {media_types.ANNOTATION_SOURCE_DIGEST: DIGEST}
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (image(media_types.NYDUS_BLOB), "is a Nydus image already$"),
+        (
+            image(media_types.NYDUS_BLOB, annotations=MADE),
+            f"Nydus image already, made from {DIGEST}: name that instead$",
+        ),
+        (image(media_types.EROFS_LAYER, annotations=MADE), "is an EROFS image already, made from sha256:"),
+        (
+            index(descriptor(media_types.OCI_MANIFEST), annotations=MADE),
+            "is an index of converted images already, made",
+        ),
+        (image(OTHER), "is not an image of tar layers but artifact$"),
+        (image(GZIP, FOREIGN), "its layer 2 of 2 .* may not be distributed"),
+    ],
+)
+def test_what_cannot_be_converted_is_told(raw: bytes, message: str) -> None:
+    with pytest.raises(UnsupportedImageError, match=message):
+        check_convertible(parse_manifest(raw), include_foreign=False)

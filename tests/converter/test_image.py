@@ -309,7 +309,7 @@ def test_an_artifact_is_not_converted(tmp_path: Path) -> None:
 def test_our_own_product_is_not_converted_again(tmp_path: Path) -> None:
     converted = convert(three_layers(), tmp_path)
     product = replace(three_layers(), manifest=converted.manifest, config=converted.config)
-    with pytest.raises(UnsupportedImageError, match="nydus"):
+    with pytest.raises(UnsupportedImageError, match="is a Nydus image already"):
         convert(product, tmp_path)
 
 

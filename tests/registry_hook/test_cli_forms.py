@@ -15,7 +15,7 @@ from converter.oci import ImageIndex, ImageManifest, media_types, parse_manifest
 from converter.rafs.layout import Digester
 from converter.rafs.reader import read_bootstrap
 from registry_hook.cli import main
-from tests.images.layout import build_image
+from tests.images.layout import build_image, write_index_layout
 from tests.images.tar import encode_tar, file
 from tests.peers.programs import ProgramError, run_program
 from tests.peers.registries import Registry, RegistryKind
@@ -165,14 +165,6 @@ def test_a_trace_of_what_nydusd_recorded(tmp_path: Path) -> None:
     assert result.exit_code == 1
 
 
-def test_check_says_that_it_does_not_compare_v5(tmp_path: Path) -> None:
-    small_image().write_layout(tmp_path / "in", "v1")
-    assert run(f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out:v1", "--fs-version=5").exit_code == 0
-    result = CliRunner().invoke(main, ["check", f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out:v1"])
-    assert result.exit_code == 1
-    assert "is of RAFS v5; only conversions to v6 can be compared" in result.output
-
-
 @pytest.mark.parametrize(
     "form",
     [
@@ -186,3 +178,19 @@ def test_check_compares_every_other_form(form: tuple[str, ...], tmp_path: Path) 
     assert run(f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out:v1", *form).exit_code == 0
     result = CliRunner().invoke(main, ["check", f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out:v1"])
     assert (result.exit_code, "the same" in result.output) == (0, True), result.output
+
+
+@pytest.mark.parametrize("option", ["--fs-version=6", "--one-file"])
+def test_a_converted_image_is_not_converted_again(option: str, tmp_path: Path) -> None:
+    image, place = small_image(), f"oci:{tmp_path}/out:v1"
+    image.write_layout(tmp_path / "in", "v1")
+    assert run(f"oci:{tmp_path}/in:v1", place, option).exit_code == 0
+    again = run(place, f"oci:{tmp_path}/again:v1")
+    assert again.exit_code == 1
+    assert again.output.endswith(f" image already, made from {image.manifest.digest}: name that instead\n")
+    entries = [(small_image(), {"os": "linux", "architecture": "amd64"})] * 2
+    write_index_layout(tmp_path / "index", entries, "v1")
+    assert run(f"oci:{tmp_path}/index:v1", f"oci:{tmp_path}/made:v1", option).exit_code == 0
+    again = run(f"oci:{tmp_path}/made:v1", f"oci:{tmp_path}/again:v1")
+    assert again.exit_code == 1
+    assert "is an index of converted images already, made from sha256:" in again.output

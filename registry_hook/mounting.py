@@ -1,19 +1,22 @@
 """What nydusd needs to mount an image: its configuration, the bootstrap, and its command line.
 
-nydusd is set up in one way: every chunk is checked by `cache.validate` (`rafs.validate` makes mounts of
-RAFS v6 fail in 2.2), and nothing is fetched that is not asked for.
+nydusd is set up in one way: every chunk is checked by `cache.validate` where that works (`rafs.validate`
+makes mounts of RAFS v6 fail in 2.2), and nothing is fetched that is not asked for.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from converter.nydus_image import NydusImage
 from converter.oci import Reference
+from registry_hook.registry import RegistryClient
 from registry_hook.transports import InvalidLocationError
+from registry_hook.transports.files import atomic_file
 from registry_hook.transports.location import LayoutLocation, Location
 
 PROGRAM: Final = "nydusd"
@@ -62,16 +65,20 @@ def prepare_mount(
         validate: let nydusd check each chunk.
 
     Raises:
+        InvalidLocationError: something is mounted there already.
         OSError: the directory cannot be written to.
     """
+    if os.path.ismount(mountpoint):
+        problem = "unmount it first, or name another directory"
+        raise InvalidLocationError(f"something is mounted on {mountpoint}: {problem}")
     cache = state.resolve() / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     for name, content in image.layer.others.items():
         if name.endswith(_CACHE_SUFFIX):
             # nydusd fetches a chunk info table that is not there.
-            (cache / name.rpartition(b"/")[2].decode("ascii")).write_bytes(content)
+            _write(cache / name.rpartition(b"/")[2].decode("ascii"), content)
     bootstrap, config = state.resolve() / "image.boot", state.resolve() / "nydusd.json"
-    bootstrap.write_bytes(image.layer.bootstrap)
+    _write(bootstrap, image.layer.bootstrap)
     configuration = {
         "version": 2,
         "id": image.manifest.digest.hex,
@@ -84,9 +91,27 @@ def prepare_mount(
         },
         "rafs": {"mode": "direct", "enable_xattr": True, "validate": False, "prefetch": {"enable": False}},
     }
-    config.write_text(json.dumps(configuration, indent=2) + "\n")
+    _write(config, json.dumps(configuration, indent=2).encode() + b"\n")
     command = (
         PROGRAM, "fuse", "--mountpoint", str(mountpoint.resolve()), "--bootstrap", str(bootstrap),
         "--config", str(config), "--rlimit-nofile", "0", "--log-level", "info",
     )  # fmt: skip
     return NydusdMount(command, configuration)
+
+
+def can_validate(image: NydusImage, client: RegistryClient, repository: str) -> bool:
+    """Whether nydusd can check chunks of an image in a registry.
+
+    Its check asks for the length of each blob by a HEAD. Where that is answered by a redirect, nydusd 2.2
+    mounts the image but fails every read.
+
+    Raises:
+        RegistryError: the registry does not answer, or lacks a part of the image.
+    """
+    return client.tells_blob_sizes(repository, image.manifest.layers[0].digest)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Writes a file anew: a nydusd that has the old one mapped keeps it."""
+    with atomic_file(path) as file:
+        file.write(content)

@@ -10,13 +10,14 @@ from typing import Final
 
 import click
 
+from converter.nydus_image import NydusImage
 from converter.oci import Platform, Reference
 from registry_hook.cli.clients import Clients, client_options
 from registry_hook.cli.errors import errors_in_one_line
 from registry_hook.cli.parameters import PlatformType
-from registry_hook.mounting import PROGRAM, backend, prepare_mount
+from registry_hook.mounting import PROGRAM, backend, can_validate, prepare_mount
 from registry_hook.transports import open_source
-from registry_hook.transports.location import parse_location
+from registry_hook.transports.location import Location, parse_location
 from registry_hook.way_back import open_nydus_image
 
 _STATUS: Final = """\b
@@ -36,8 +37,9 @@ Exit status:
     help="For the bootstrap, nydusd's configuration and its cache; default: DIR.nydusd",
 )  # fmt: skip
 @click.option(
-    "--validate/--no-validate", default=True, show_default=True,
-    help="Let nydusd check every chunk. Fails with a registry that redirects.",
+    "--validate/--no-validate", default=None,
+    help="Let nydusd check every chunk. Default: yes, but not with a registry that redirects, where every "
+    "read would fail.",
 )  # fmt: skip
 @click.option("--run", is_flag=True, help="Become nydusd instead of printing its command.")
 @client_options
@@ -46,7 +48,7 @@ def mount(
     directory: Path,
     platform: Platform | None,
     state_dir: Path | None,
-    validate: bool,
+    validate: bool | None,
     run: bool,
     clients: Clients,
 ) -> None:
@@ -62,6 +64,8 @@ def mount(
         tls = clients.uses_tls(place.host) if isinstance(place, Reference) else True
         blobs = backend(place, tls=tls)
         with open_source(reference, clients) as source, open_nydus_image(source, platform) as image:
+            if validate is None:
+                validate = _validates(image, place, clients)
             prepared = prepare_mount(image, blobs, directory, state, validate=validate)
     if not run:
         click.echo(shlex.join(prepared.command))
@@ -71,5 +75,18 @@ def mount(
         raise click.ClickException(
             f"{PROGRAM} is not in $PATH; its command is: {shlex.join(prepared.command)}"
         )
-    directory.mkdir(parents=True, exist_ok=True)
+    with errors_in_one_line(clients):
+        directory.mkdir(parents=True, exist_ok=True)
     os.execv(program, prepared.command)  # noqa: S606 - no shell is wanted
+
+
+def _validates(image: NydusImage, place: Location, clients: Clients) -> bool:
+    """Whether nydusd shall check chunks, where the user does not say it."""
+    if not isinstance(place, Reference) or can_validate(image, clients(place.host), place.repository):
+        return True
+    click.echo(
+        f"warning: nydusd will not check what it reads: {place.host} redirects, or does not tell the lengths "
+        "of blobs, so that with --validate every read would fail",
+        err=True,
+    )
+    return False

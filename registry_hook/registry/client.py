@@ -29,7 +29,7 @@ from registry_hook.registry.ranges import open_seekable
 from registry_hook.registry.referrers import read_fallback_index
 from registry_hook.registry.responses import shown
 from registry_hook.registry.retry import RetryPolicy
-from registry_hook.registry.session import Answer, Call, Session
+from registry_hook.registry.session import REDIRECTS, Answer, Call, Session
 from registry_hook.registry.uploads import BlobUpload
 
 _ACCEPT: Final = {"Accept": ", ".join(media_types.ACCEPT_MANIFESTS)}
@@ -142,6 +142,17 @@ class RegistryClient:
         call = Call("HEAD", f"{repository}/blobs/{digest}", repository_scopes(repository, "pull"))
         answer = self.session.fetch(call, 0, allowed=(404,))
         return None if answer.status == 404 else _length(answer)
+
+    def tells_blob_sizes(self, repository: str, digest: Digest) -> bool:
+        """Whether the registry itself answers a HEAD of a blob with a length, instead of a redirect.
+
+        Raises:
+            NotFoundError: the repository does not have the blob.
+        """
+        scopes = repository_scopes(repository, "pull")
+        call = Call("HEAD", f"{repository}/blobs/{digest}", scopes, follow=False)
+        answer = self.session.fetch(call, 0, allowed=tuple(REDIRECTS))
+        return answer.status not in REDIRECTS and "Content-Length" in answer.headers
 
     def open_blob(self, repository: str, descriptor: Descriptor) -> AbstractContextManager[BinaryIO]:
         """Opens a blob for reading.

@@ -22,7 +22,7 @@ from registry_hook.registry.responses import raise_for_status, read_bounded, sho
 from registry_hook.registry.retry import REPEATABLE, RetryPolicy, RetryTransport
 
 _MAX_REDIRECTS: Final = 5
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_TOKEN_ANSWER_BYTES: Final = 256 * 1024
 
 
@@ -37,6 +37,7 @@ class Call:
         headers: headers beside the usual ones.
         content: the body, or what gives its pieces anew for each time it is sent.
         repeatable: whether it may be sent twice; None: if its method is idempotent.
+        follow: whether to go where the registry redirects a GET or HEAD to.
     """
 
     method: str
@@ -45,6 +46,7 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     content: bytes | Callable[[], Iterator[bytes]] | None = None
     repeatable: bool | None = None
+    follow: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,8 @@ class Session:
                 response = self._send_authorized(call, url)
             else:
                 response = self._send_once(call, url, None)
-            if call.method not in ("GET", "HEAD") or response.status_code not in _REDIRECTS:
+            redirected = call.method in ("GET", "HEAD") and response.status_code in REDIRECTS
+            if not (redirected and call.follow):
                 return response
             response.close()
             url = self._redirect_target(url, response)

@@ -10,16 +10,18 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 from click.testing import CliRunner, Result
 
 from converter.oci import media_types
 from registry_hook import logs
-from registry_hook.cli import main
+from registry_hook.cli import clients, main
 from tests.converter.sharing_images import noise
 from tests.images.layout import build_image, read_image
 from tests.images.tar import directory, encode_tar, file, symlink
 from tests.peers.programs import find_program, run_command
+from tests.registry_hook.simulated_registry import SimulatedRegistry
 from tests.registry_hook.test_cli_check import write_index
 from tests.registry_hook.world import small_image
 from tests.trees import assert_same_tree, snapshot
@@ -150,6 +152,63 @@ def test_mount_prints_a_command_and_writes_what_it_reads(tmp_path: Path) -> None
     assert config["cache"]["validate"] is True
     assert config["rafs"]["validate"] is False
     assert len(list((state / "cache").iterdir())) == 1
+
+
+def test_mount_leaves_what_a_running_nydusd_has_mapped() -> None:
+    assert run("mount", "oci:nydus:v1", "mnt").exit_code == 0
+    state = Path("mnt.nydusd")
+    files = [state / "image.boot", state / "nydusd.json", *(state / "cache").iterdir()]
+    opened = [(file.open("rb"), file.read_bytes()) for file in files]
+    assert run("mount", "oci:nydus:v1", "mnt").exit_code == 0
+    for path, (old, content) in zip(files, opened, strict=True):
+        with old:
+            assert path.stat().st_ino != os.fstat(old.fileno()).st_ino
+            assert old.read() == content
+    assert {*state.rglob("*")} == {*files, state / "cache"}
+
+
+def test_mount_refuses_a_directory_that_is_mounted_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path).name == "mnt")
+    result = run("mount", "oci:nydus:v1", "mnt")
+    assert result.exit_code == 2, result.output
+    assert (
+        result.output == "Error: something is mounted on mnt: unmount it first, or name another directory\n"
+    )
+    assert not Path("mnt.nydusd").exists()
+
+
+class RedirectingRegistry(SimulatedRegistry):
+    """Redirects each HEAD of a blob once an image is there, as a registry in front of a store does."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if self.tags and request.method == "HEAD" and "/blobs/" in request.url.path:
+            return httpx.Response(307, headers={"Location": "http://store.test/data"})
+        return super().handle_request(request)
+
+
+@pytest.mark.parametrize(
+    ("registry", "options", "validates", "warns"),
+    [
+        (SimulatedRegistry(), (), True, False),
+        (SimulatedRegistry(), ("--no-validate",), False, False),
+        (RedirectingRegistry(), (), False, True),
+        (RedirectingRegistry(), ("--validate",), True, False),
+    ],
+)
+def test_nydusd_checks_chunks_where_the_registry_lets_it(
+    registry: SimulatedRegistry,
+    options: tuple[str, ...],
+    validates: bool,
+    warns: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(clients, "RegistryClient", lambda *_: registry.client())
+    assert run("convert", "oci:in:v1", "docker://r.example/app:v1", "--threads", "1").exit_code == 0
+    result = run("mount", "docker://r.example/app:v1", "mnt", *options)
+    assert result.exit_code == 0, result.output
+    assert json.loads(Path("mnt.nydusd/nydusd.json").read_bytes())["cache"]["validate"] is validates
+    assert ("warning: nydusd will not check what it reads: r.example redirects" in result.stderr) is warns
+    assert result.stdout.startswith("nydusd fuse")
 
 
 @pytest.mark.root

@@ -118,6 +118,19 @@ def test_strange_redirects_are_refused(target: str) -> None:
         client.blob_size("app", blob(CONTENT).digest)
 
 
+def test_a_registry_that_redirects_tells_no_sizes_itself() -> None:
+    redirecting = Redirecting("http://gateway.test/data")
+    with client_of(redirecting, USER) as client:
+        assert not client.tells_blob_sizes("app", blob(CONTENT).digest)
+    assert redirecting.gateway.requests == []
+    with client_of(FakeRegistry(blobs={str(blob(CONTENT).digest): CONTENT})) as client:
+        assert client.tells_blob_sizes("app", blob(CONTENT).digest)
+        with pytest.raises(NotFoundError):
+            client.tells_blob_sizes("app", blob(b"").digest)
+    with client_of(lambda _: httpx.Response(200)) as client:
+        assert not client.tells_blob_sizes("app", blob(CONTENT).digest)
+
+
 def test_redirects_end() -> None:
     seen = []
 

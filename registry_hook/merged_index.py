@@ -40,7 +40,12 @@ def merged_from(manifest: Manifest) -> Digest | None:
     """The source that an index of ours offers together with its conversion; None for anything else."""
     if not isinstance(manifest, ImageIndex) or manifest.subject is not None:
         return None
-    if not any(entry.artifact_type == media_types.NYDUS_MANIFEST for entry in manifest.manifests):
+    if not conversions_in(manifest):
         return None
     named = manifest.annotations.get(media_types.ANNOTATION_SOURCE_DIGEST)
     return Digest.parse(named) if named else None
+
+
+def conversions_in(merged: ImageIndex) -> tuple[Descriptor, ...]:
+    """The conversions that an index of ours offers beside the images of its source."""
+    return tuple(entry for entry in merged.manifests if entry.artifact_type == media_types.NYDUS_MANIFEST)

@@ -2,7 +2,8 @@
 
 The registry keeps its notifications in memory only and loses them at each restart, so events make things fast
 and the sweep makes them right. It reads: the catalog, the tags, and of each tag one HEAD; and it fetches
-manifests of converted tags, which name their source, and of tags that seem to lack one. Nothing is deleted: a
+manifests of converted tags, which name their source, and of tags that seem to lack one. Of the images that a
+converted index names it makes a HEAD each: a garbage collection may have taken them. Nothing is deleted: a
 converted tag whose source tag is gone stays, since somebody may be running it.
 """
 
@@ -17,12 +18,13 @@ import structlog
 
 from converter.oci import Digest, ImageIndex, Manifest, OciError, media_types
 from registry_hook.jobs.model import JobRequest, JsonObject
+from registry_hook.merged_index import conversions_in, merged_from
 from registry_hook.notification import is_artifact_tag
 from registry_hook.publish import SUFFIX, converted_tag, is_foreign
 from registry_hook.registry.errors import ContentError, ProtocolError, RefusedError
 from registry_hook.requests import IMAGE, INDEX, SWEEP, ConversionRequest, PublicationRequest
 from registry_hook.services import Services
-from registry_hook.stages.find import last_run
+from registry_hook.stages.find import all_there, last_run
 from registry_hook.stages.outside import translated
 from registry_hook.stages.resolve import why_not
 
@@ -39,6 +41,15 @@ class _Tally:
     tags: int = 0
     asked: int = 0
     unreadable: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """A converted tag: what it was made from, and what the registry has of it."""
+
+    source: Digest
+    digests: frozenset[Digest]
+    whole: bool
 
 
 def sweep(services: Services) -> JsonObject:
@@ -82,14 +93,17 @@ def _lacking(services: Services, repository: str, tally: _Tally) -> Iterator[tup
         _skip(repository, None, error, tally)
         return
     tally.tags += len(tags)
-    published: dict[str, Digest] = {}
+    published: dict[str, _Published] = {}
     taken: set[str] = set()
     for tag in sorted(tag for tag in tags if tag.endswith(SUFFIX)):
-        manifest = _manifest(services, repository, tag, tally)
-        if manifest is not None and (source := source_of(manifest)) is not None:
-            published[tag] = source
-        elif manifest is not None and is_foreign(manifest):
-            taken.add(tag)
+        try:
+            manifest = services.registry.manifest(repository, tag)
+            if (source := source_of(manifest)) is not None:
+                published[tag] = _published(services, repository, manifest, source)
+            elif is_foreign(manifest):
+                taken.add(tag)
+        except _UNREADABLE as error:
+            _skip(repository, tag, error, tally)
     for tag in sorted(tags):
         # A tag that only looks like a converted one is an image like any other.
         if is_artifact_tag(tag) or tag in published:
@@ -100,30 +114,50 @@ def _lacking(services: Services, repository: str, tally: _Tally) -> Iterator[tup
         if target is None or target in taken:
             continue
         try:
-            found = services.registry.resolve(repository, tag)
-            if found is None or published.get(target) == found.digest:
-                continue
-            if _convertible(services, repository, found.digest):
-                yield tag, found.digest
+            digest = _unpublished(services, repository, tag, published.get(target))
+            if digest is not None:
+                yield tag, digest
         except _UNREADABLE as error:
             _skip(repository, tag, error, tally)
 
 
-def _manifest(services: Services, repository: str, tag: str, tally: _Tally) -> Manifest | None:
-    try:
-        return services.registry.manifest(repository, tag)
-    except _UNREADABLE as error:
-        _skip(repository, tag, error, tally)
+def _published(services: Services, repository: str, manifest: Manifest, source: Digest) -> _Published:
+    images = manifest.manifests if isinstance(manifest, ImageIndex) else ()
+    digests = frozenset({manifest.digest, *(image.digest for image in images)})
+    return _Published(source, digests, all_there(services, repository, images))
+
+
+def _unpublished(
+    services: Services, repository: str, tag: str, converted: _Published | None
+) -> Digest | None:
+    """What a tag means, if there is something to publish for it: a conversion, or the repair of one."""
+    found = services.registry.resolve(repository, tag)
+    if found is None or (converted is not None and converted.whole and converted.source == found.digest):
         return None
+    manifest = services.registry.manifest(repository, str(found.digest))
+    if services.merged_index and (source := merged_from(manifest)) is not None:
+        if converted is not None and _is_offered(services, repository, manifest, source, converted):
+            return None
+        manifest = services.registry.manifest(repository, str(source))
+    return found.digest if _convertible(services, repository, manifest) else None
 
 
-def _convertible(services: Services, repository: str, digest: Digest) -> bool:
+def _is_offered(
+    services: Services, repository: str, merged: Manifest, source: Digest, converted: _Published
+) -> bool:
+    """Whether all conversions in a merged index are there, and its converted tag is in line with it."""
+    if not isinstance(merged, ImageIndex) or not converted.whole or converted.source != source:
+        return False
+    others = (entry for entry in conversions_in(merged) if entry.digest not in converted.digests)
+    return all_there(services, repository, others)
+
+
+def _convertible(services: Services, repository: str, manifest: Manifest) -> bool:
     """Whether a conversion makes sense: it is an image, and was not found to be broken."""
-    manifest = services.registry.manifest(repository, str(digest))
     if why_not(manifest, include_foreign=services.options.include_foreign) is not None:
         return False
     kind = INDEX if isinstance(manifest, ImageIndex) else IMAGE
-    wanted = ConversionRequest(kind, repository, digest, services.settings(repository))
+    wanted = ConversionRequest(kind, repository, manifest.digest, services.settings(repository))
     _, last = last_run(services.jobs, wanted.job)
     return last is None or not last.bad_input
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
+from converter.oci import Descriptor, ImageIndex
 from registry_hook.jobs.model import Job, JobRequest, Jobs, JobState, JsonObject
-from registry_hook.requests import ConversionRequest, text
+from registry_hook.requests import INDEX, ConversionRequest, text
 from registry_hook.services import Services
 from registry_hook.stages.outside import translated
 
@@ -20,7 +21,8 @@ def find_conversion(services: Services, request: ConversionRequest) -> JsonObjec
     is joined to it, and one that has ended can be run again.
 
     Returns:
-        The result of the last run, if it succeeded and the registry still has it; else `number`.
+        The result of the last run, if it succeeded and the registry still has it, with all images of an
+        index; else `number`.
     """
     with translated():
         count, last = last_run(services.jobs, request.job)
@@ -30,10 +32,24 @@ def find_conversion(services: Services, request: ConversionRequest) -> JsonObjec
         return {"number": count}
     if last.state is JobState.DONE and last.result is not None:
         with translated():
-            kept = services.registry.resolve(request.repository, text(last.result, "digest"))
-        if kept is not None:
+            kept = _is_kept(services, request, text(last.result, "digest"))
+        if kept:
             return last.result
     return {"number": count + 1}
+
+
+def all_there(services: Services, repository: str, entries: Iterable[Descriptor]) -> bool:
+    """Whether the registry has the manifests that an index names."""
+    return all(services.registry.resolve(repository, str(entry.digest)) is not None for entry in entries)
+
+
+def _is_kept(services: Services, request: ConversionRequest, digest: str) -> bool:
+    if services.registry.resolve(request.repository, digest) is None:
+        return False
+    if request.kind != INDEX:
+        return True
+    index = services.registry.manifest(request.repository, digest)
+    return isinstance(index, ImageIndex) and all_there(services, request.repository, index.manifests)
 
 
 def run_of(request: ConversionRequest, found: JsonObject) -> JobRequest:

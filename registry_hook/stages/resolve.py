@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from converter.classify import Kind, classify, is_foreign_layer
-from converter.oci import Descriptor, ImageIndex, ImageManifest, Manifest, media_types
+from converter.oci import Descriptor, Digest, ImageIndex, ImageManifest, Manifest, media_types
 from registry_hook.errors import JobFailed, RetryLater
 from registry_hook.jobs.model import JsonObject
 from registry_hook.merged_index import merged_from
@@ -40,7 +40,7 @@ def resolve_tag(services: Services, request: PublicationRequest) -> JsonObject:
         except NotFoundError as error:
             raise RetryLater(f"{request.repository}@{found.digest} was deleted meanwhile") from error
         if services.merged_index and (source := merged_from(manifest)) is not None:
-            manifest = services.registry.manifest(request.repository, str(source))
+            manifest = _source_of_merged(services, request, source)
         _refuse_unreadable(manifest)
         reason = why_not(manifest, include_foreign=services.options.include_foreign)
         if reason is not None:
@@ -55,6 +55,15 @@ def why_not(manifest: Manifest, *, include_foreign: bool = False) -> str | None:
     if kind in (Kind.IMAGE, Kind.INDEX) or (kind is Kind.FOREIGN and include_foreign):
         return None
     return _REASONS[kind]
+
+
+def _source_of_merged(services: Services, request: PublicationRequest, source: Digest) -> Manifest:
+    try:
+        return services.registry.manifest(request.repository, str(source))
+    except NotFoundError as error:
+        raise JobFailed(
+            f"{request.tag} is a merged index of {source}, which is gone: push the image again"
+        ) from error
 
 
 def _refuse_unreadable(manifest: Manifest) -> None:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from converter.oci import Digest, ImageIndex, parse_manifest
+from tests.peers.programs import run_command
 from tests.peers.registries import RegistryKind
 from tests.peers.stack import COMMAND, Stack
 from tests.peers.tools import cosign_verify, skopeo_copy
@@ -63,3 +64,12 @@ def test_a_tag_offers_both(stack: Stack, tmp_path: Path) -> None:
     wait_until(lambda: settled(stack), 30, "the end of all jobs")
     assert [job["kind"] for job in jobs(stack) if job["kind"] in ("image", "index")] == ["image"] * 2
     assert {name for name in pusher.tags("demo/app") if "sha256-" not in name} == {"v1", "v1-nydus"}
+    # The documented repair of what somebody deleted.
+    lost = Digest.of(tag(stack, "v1-nydus"))
+    url = f"{stack.registry.url}/v2/demo/app/manifests/{lost}"
+    assert httpx.delete(url, trust_env=False).status_code == 202
+    run_command([str(COMMAND), "--config", str(stack.service.config), "backfill"])
+    wait_until(lambda: "v1-nydus" in pusher.tags("demo/app"), 30, "the repair")
+    wait_until(lambda: settled(stack), 30, "the end of all jobs")
+    assert offered(stack, "v1") == [image.manifest.digest, Digest.of(tag(stack, "v1-nydus"))]
+    skopeo_copy(f"docker://{stack.reference('demo/app:v1-nydus')}", f"oci:{tmp_path}/repaired")

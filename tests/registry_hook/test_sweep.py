@@ -8,8 +8,8 @@ from threading import Semaphore
 
 import pytest
 
-from converter.oci import Digest
-from registry_hook.errors import RetryLater
+from converter.oci import Digest, media_types
+from registry_hook.errors import JobFailed, RetryLater
 from registry_hook.jobs.model import JobQuery, JobRequest, JobState, Run
 from registry_hook.requests import IMAGE, PUBLICATION, ConversionRequest, PublicationRequest, SweepRequest
 from registry_hook.sweep import sweep
@@ -85,6 +85,81 @@ def test_a_converted_tag_whose_source_tag_is_gone_stays(world: World) -> None:
     del world.registry.tags[REPOSITORY, "v1"]
     assert swept(world) == []
     assert world.tag("v1-nydus")
+
+
+def delete(world: World, digest: Digest) -> None:
+    """As the registry does it: with all tags of the manifest."""
+    del world.registry.manifests[REPOSITORY, str(digest)]
+    world.registry.tags = {k: v for k, v in world.registry.tags.items() if v != str(digest)}
+
+
+def push_multi(world: World) -> Digest:
+    entries = []
+    for architecture in ("amd64", "arm64"):
+        image = small_image(architecture, architecture)
+        world.push(None, image)
+        platform = {"os": "linux", "architecture": architecture}
+        entries.append({**image.manifest.descriptor.to_json(), "platform": platform})
+    return world.push_index("v1", entries)
+
+
+def conversions(world: World, tag: str) -> list[Digest]:
+    marked = [e for e in world.index(tag).manifests if e.artifact_type == media_types.NYDUS_MANIFEST]
+    return [entry.digest for entry in marked]
+
+
+def test_a_merged_index_whose_conversion_was_deleted_is_repaired(world: World) -> None:
+    world.services = replace(world.services, merged_index=True)
+    source = world.push("v1", small_image())
+    world.event("v1", source)
+    assert swept(world) == []
+    (converted,) = conversions(world, "v1")
+    delete(world, converted)
+    assert swept(world) == [(REPOSITORY, "v1")]
+    run_all(world)
+    (repaired,) = conversions(world, "v1")
+    assert world.tag("v1-nydus") == str(repaired)
+    assert (REPOSITORY, str(repaired)) in world.registry.manifests
+    assert world.index("v1").manifests[0].digest == source
+    assert swept(world) == []
+
+
+def test_a_merged_index_without_its_converted_tag_is_repaired(world: World) -> None:
+    world.services = replace(world.services, merged_index=True)
+    world.event("v1", push_multi(world))
+    tag, merged = world.tag("v1-nydus"), world.tag("v1")
+    del world.registry.tags[REPOSITORY, "v1-nydus"]
+    assert swept(world) == [(REPOSITORY, "v1")]
+    run_all(world)
+    assert (world.tag("v1-nydus"), world.tag("v1")) == (tag, merged)
+    assert swept(world) == []
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_a_collected_image_of_a_converted_index_is_made_again(world: World, merged: bool) -> None:
+    world.services = replace(world.services, merged_index=merged)
+    world.event("v1", push_multi(world))
+    assert swept(world) == []
+    lost = world.index("v1-nydus").manifests[1].digest
+    delete(world, lost)
+    assert swept(world) == [(REPOSITORY, "v1")]
+    run_all(world)
+    for name in ("v1", "v1-nydus"):
+        named = world.index(name).manifests
+        assert all((REPOSITORY, str(entry.digest)) in world.registry.manifests for entry in named)
+    assert swept(world) == []
+
+
+def test_a_merged_index_without_its_source_cannot_be_repaired_and_says_so(world: World) -> None:
+    world.services = replace(world.services, merged_index=True)
+    source = push_multi(world)
+    world.event("v1", source)
+    delete(world, source)
+    assert swept(world) == []
+    delete(world, world.index("v1-nydus").digest)
+    assert sweep(world.services)["unreadable"] == 1
+    with pytest.raises(JobFailed, match=f"v1 is a merged index of {source}, .* push the image again"):
+        world.event("v1", None)
 
 
 def test_an_ordinary_image_under_a_name_like_ours_is_asked_for(world: World) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from converter.check import CheckReport
 from converter.classify import Kind, classify, is_image_entry
 from converter.errors import UnsupportedImageError
-from converter.oci import Descriptor, Digest, ImageIndex, ImageManifest, Manifest, Platform
+from converter.oci import Descriptor, ImageIndex, ImageManifest, Manifest, Platform
 from converter.progress import Progress
 from registry_hook.checking_merged import check_merged
 from registry_hook.chosen_images import is_for
@@ -76,8 +76,9 @@ def _check_index(
         if isinstance(child, ImageManifest) and classify(child) is Kind.NYDUS:
             original = compared.original(source, child)
             report = compared.compare(original, child)
-            if (platform := _platform_of(source, original.digest)) != str(entry.platform):
-                report.add(f"the index says it is for {entry.platform}, the source's for {platform}")
+            names = [str(other.platform) for other in source.manifests if other.digest == original.digest]
+            if str(entry.platform) not in names:
+                report.add(f"the index says it is for {entry.platform}, the source's for {', '.join(names)}")
         else:
             report = _check_kept(source, entry, child)
         yield Checked(str(entry.platform or entry.digest), report)
@@ -103,7 +104,3 @@ def _compare_indexes(source: ImageIndex, made: ImageIndex, platforms: Sequence[P
     if converted_index(source, made.manifests).raw != made.raw:
         report.add("its subject, its annotations or the form of its entries are not what they should be")
     return report
-
-
-def _platform_of(index: ImageIndex, digest: Digest) -> str:
-    return next(str(entry.platform) for entry in index.manifests if entry.digest == digest)

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from converter.classify import check_convertible
 from converter.errors import UnsupportedImageError
 from converter.image import ConvertedImage, convert_image
-from converter.oci import Descriptor, ImageIndex, ImageManifest, Manifest, Platform
+from converter.oci import Descriptor, Digest, ImageIndex, ImageManifest, Manifest, Platform
 from converter.options import ConvertOptions
 from converter.platforms import platform_of
 from converter.progress import Progress
@@ -116,11 +116,8 @@ class _Conversion:
                 "a merged index keeps the source's manifest, and this source has none"
             )
         results, kept = self._convert_all(chosen)
-        platforms = {
-            entry.digest: entry.platform or platform_of(self.source.read_blob(image.config))
-            for entry, image, _ in results
-        }
-        if None in platforms.values():
+        own = {image.digest: platform_of(self.source.read_blob(image.config)) for _, image, _ in results}
+        if any(entry.platform is None and own[entry.digest] is None for entry, _, _ in results):
             raise UnsupportedImageError(
                 f"an image of {source.digest} names no platform, by which a merged index matches conversions"
             )
@@ -130,9 +127,9 @@ class _Conversion:
             if not isinstance(child, ImageManifest):
                 raise UnsupportedImageError(f"{entry.digest} is an index inside the index {source.digest}")
             copy_image(self.source, self.sink, child, self.work_dir)
-            originals.append(replace(entry, platform=platforms.get(entry.digest, entry.platform)))
+            originals.append(replace(entry, platform=entry.platform or own.get(entry.digest)))
         conversions = [
-            replace(self._put(image, converted), platform=platforms[entry.digest])
+            replace(self._put(image, converted), platform=entry.platform or own[entry.digest])
             for entry, image, converted in results
             if converted is not None
         ]
@@ -149,6 +146,7 @@ class _Conversion:
             UnsupportedImageError: all of them would stay.
         """
         kept, results = [], list[tuple[Descriptor, ImageManifest, ConvertedImage | None]]()
+        made = dict[Digest, ConvertedImage]()  # several entries may name one image
         for entry, image in chosen:
             try:
                 check_convertible(image, include_foreign=self.options.include_foreign)
@@ -156,7 +154,9 @@ class _Conversion:
                 kept.append(f"{entry.platform or 'an image'}: {error}")
                 results.append((entry, image, None))
             else:
-                results.append((entry, image, self._convert(image)))
+                if image.digest not in made:
+                    made[image.digest] = self._convert(image)
+                results.append((entry, image, made[image.digest]))
         if len(kept) == len(chosen):
             raise UnsupportedImageError("; ".join(kept))
         return results, tuple(kept)

@@ -28,7 +28,7 @@ from converter.oci import (
     ImageManifest,
     Manifest,
     OciError,
-    Platform,
+    contradict,
     media_types,
 )
 from signer.bootstrap_layer import check_stored_bootstrap
@@ -111,9 +111,11 @@ class _Verification:
         if isinstance(manifest, ImageIndex):
             index = self._index(manifest)
             self._check_source(index.provenance.source_digest)
-            children = {child.digest: child for child in manifest.manifests}.values()
-            merged = any(child.artifact_type == media_types.NYDUS_MANIFEST for child in children)
-            found = [self._child(child, merged=merged) for child in children]
+            children: dict[Digest, list[Descriptor]] = {}
+            merged = any(entry.artifact_type == media_types.NYDUS_MANIFEST for entry in manifest.manifests)
+            for entry in manifest.manifests:
+                children.setdefault(entry.digest, []).append(entry)
+            found = [self._child(entries, merged=merged) for entries in children.values()]
             images = tuple(image for image in found if isinstance(image, ImageReport))
             kept = tuple(image for image in found if isinstance(image, Digest))
         else:
@@ -151,9 +153,15 @@ class _Verification:
         )
         return IndexReport(index.digest, (signed.signed_by, origin.signed_by), provenance)
 
-    def _child(self, child: Descriptor, *, merged: bool) -> ImageReport | Digest:
-        """An image of the index; or the digest of one that was not converted, which the index vouches for."""
-        if merged and child.artifact_type != media_types.NYDUS_MANIFEST:
+    def _child(self, entries: Sequence[Descriptor], *, merged: bool) -> ImageReport | Digest:
+        """An image of the index; or the digest of one that was not converted, which the index vouches for.
+
+        Args:
+            entries: all of the index that name the image.
+            merged: whether only marked entries are conversions.
+        """
+        child = entries[0]
+        if merged and all(entry.artifact_type != media_types.NYDUS_MANIFEST for entry in entries):
             return child.digest
         try:
             manifest = self._manifest(child.digest)
@@ -163,11 +171,11 @@ class _Verification:
                 return child.digest
             report = self._image(manifest)
             signed = report.chunk_manifest.target.platform
-            # An index may name a variant or a version that the image's config, which is signed, does not.
-            if child.platform and signed and _runs_on(signed) != _runs_on(child.platform):
+            if contradict(signed, [entry.platform for entry in entries]):
                 raise VerificationError(Rule.CHUNK_MANIFEST, f"it was signed for {signed}")
         except VerificationError as error:
-            place = f"child {child.digest} ({child.platform or 'no platform'})"
+            platforms = ", ".join(str(entry.platform or "no platform") for entry in entries)
+            place = f"child {child.digest} ({platforms})"
             raise VerificationError(error.rule, f"{place}: {error.reason}") from error
         return report
 
@@ -250,7 +258,3 @@ class _Verification:
                 check_stored_blob(self.source, self.repository, blob)
         if self.deep:
             check_stored_bootstrap(self.source, self.repository, manifest.layers[-1], chunks.bootstrap)
-
-
-def _runs_on(platform: Platform) -> tuple[str, str]:
-    return platform.os, platform.architecture

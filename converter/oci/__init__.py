@@ -3,7 +3,7 @@
 Nothing here reads a file or a socket, and nothing here imports another package of the project.
 """
 
-from converter.oci.descriptor import Descriptor, Platform
+from converter.oci.descriptor import Descriptor, Platform, contradict
 from converter.oci.digest import Digest
 from converter.oci.errors import (
     InvalidDigestError,
@@ -28,6 +28,7 @@ __all__ = [
     "Platform",
     "Reference",
     "WrongContentError",
+    "contradict",
     "encode_json",
     "fallback_tag",
     "parse_manifest",

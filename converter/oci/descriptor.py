@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +52,21 @@ class Platform:
             **({"os.features": list(self.os_features)} if self.os_features else {}),
             **({"variant": self.variant} if self.variant else {}),
         }
+
+
+def contradict(own: Platform | None, named: Iterable[Platform | None]) -> bool:
+    """Whether the entries of an index that name one image are all for systems that the image is not for.
+
+    One entry that is right is enough: an image that runs anywhere may be listed for several platforms. Of a
+    platform only system and architecture count; an index may name a variant or a version that a config does
+    not.
+
+    Args:
+        own: the platform that the image's config names.
+        named: the platforms of the entries; None for those that name none.
+    """
+    systems = {(platform.os, platform.architecture) for platform in named if platform is not None}
+    return own is not None and bool(systems) and (own.os, own.architecture) not in systems
 
 
 @dataclass(frozen=True, slots=True)

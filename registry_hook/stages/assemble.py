@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from converter.oci import Descriptor, ImageIndex
 from registry_hook.converted_index import converted_index
 from registry_hook.jobs.model import JsonObject
 from registry_hook.requests import ConversionRequest
@@ -26,9 +25,9 @@ def assemble_index(
         images: the results of their conversions, in the same order.
 
     Returns:
-        `digest` of the converted index, `images` that were converted, `kept`: how many others are in it,
-        `finished`: when it was made, and `listed`: whether
-        the registry lists it as a referrer of its source by itself.
+        `digest` of the converted index, `images`: how many of its entries are conversions, `kept`: how many
+        are not, `finished`: when it was made, and `listed`: whether the registry lists it as a referrer of
+        its source by itself.
     """
     source = source_index(services, request)
     with translated():
@@ -36,21 +35,17 @@ def assemble_index(
         for entry, image in zip(children(begun), images, strict=True):
             converted = services.registry.manifest(request.repository, str(digest_of(image)))
             made[entry.digest] = converted.descriptor
+        wanted = (*children(begun), *kept(begun))
         entries = [
             replace(made.get(entry.digest, entry), platform=entry.platform)
-            for entry in _in_order(source, [*children(begun), *kept(begun)])
+            for entry in source.manifests
+            if entry in wanted
         ]
         index = converted_index(source, entries)
         listed = services.registry.put_manifest(
             request.repository, str(index.digest), index.raw, index.media_type
         )
     return {
-        "digest": str(index.digest), "images": len(made), "kept": len(entries) - len(made), "listed": listed,
-        "finished": services.now(),
+        "digest": str(index.digest), "images": len(images), "kept": len(entries) - len(images),
+        "listed": listed, "finished": services.now(),
     }  # fmt: skip
-
-
-def _in_order(source: ImageIndex, entries: Sequence[Descriptor]) -> list[Descriptor]:
-    """The entries as the source lists them."""
-    places = {entry.digest: place for place, entry in reversed(list(enumerate(source.manifests)))}
-    return sorted(entries, key=lambda entry: places[entry.digest])

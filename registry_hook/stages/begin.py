@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from converter.classify import Kind, check_convertible, classify, is_image_entry
-from converter.oci import Descriptor, Digest, ImageIndex, ImageManifest
+from converter.oci import Descriptor, Digest, ImageIndex, ImageManifest, Manifest, contradict
 from converter.platforms import platform_of
 from registry_hook.errors import JobFailed
 from registry_hook.jobs.model import JsonObject
@@ -75,6 +76,11 @@ def begin_index(services: Services, request: ConversionRequest) -> JsonObject:
     Returns:
         `started`, and `children` and `kept`: the entries of the index that are converted, and those of images
         that stay as they are because of layers that may not be distributed; as JSON, in its order.
+
+    Raises:
+        JobFailed: no image can be converted; there are too many; or all entries that name an image contradict
+            its config, whose platform is signed, so nobody could verify the result.
+        RetryLater: the registry is unavailable.
     """
     source = source_index(services, request)
     named = [entry for entry in source.manifests if is_image_entry(entry)]
@@ -83,12 +89,15 @@ def begin_index(services: Services, request: ConversionRequest) -> JsonObject:
             f"the index {request.source} has {len(named)} images, over the limit of {_MAX_IMAGES}",
             bad_input=True,
         )
-    kinds = [(entry, _kind_of(services, request.repository, entry)) for entry in named]
+    images = {entry.digest: _child(services, request.repository, entry) for entry in named}
+    kinds = [(entry, classify(images[entry.digest])) for entry in named]
     converted = (Kind.IMAGE, Kind.FOREIGN) if services.options.include_foreign else (Kind.IMAGE,)
     chosen = [entry for entry, kind in kinds if kind in converted]
     left = [entry for entry, kind in kinds if kind is Kind.FOREIGN and kind not in converted]
     if not chosen:
         raise JobFailed(f"the index {request.source} has no image that can be converted", bad_input=True)
+    for digest in dict.fromkeys(entry.digest for entry in chosen):
+        _refuse_contradiction(services, request, images[digest], [e for e in chosen if e.digest == digest])
     return {
         "started": services.now(),
         "children": [entry.to_json() for entry in chosen],
@@ -133,9 +142,25 @@ def child_requests(source: ConversionRequest, begun: JsonObject) -> list[Convers
     ]
 
 
-def _kind_of(services: Services, repository: str, entry: Descriptor) -> Kind:
+def _child(services: Services, repository: str, entry: Descriptor) -> Manifest:
     with translated(reads_source=True):
-        return classify(services.registry.manifest(repository, str(entry.digest)))
+        return services.registry.manifest(repository, str(entry.digest))
+
+
+def _refuse_contradiction(
+    services: Services, request: ConversionRequest, image: Manifest, entries: Sequence[Descriptor]
+) -> None:
+    if not isinstance(image, ImageManifest):
+        return
+    with translated(reads_source=True):
+        own = platform_of(source_config(services, request.repository, image))
+    if contradict(own, [entry.platform for entry in entries]):
+        named = ", ".join(str(entry.platform) for entry in entries)
+        raise JobFailed(
+            f"the index {request.source} says {named} of the image {image.digest}, its config {own}; "
+            "one of them is wrong",
+            bad_input=True,
+        )
 
 
 def digest_of(result: JsonObject) -> Digest:

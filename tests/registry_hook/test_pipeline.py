@@ -350,7 +350,7 @@ def test_one_bad_child_fails_the_index_and_publishes_nothing(
 ) -> None:
     bad = build_image([b"not a tar" * 100])
     world.push(None, bad)
-    index_entries.append(entry(bad.manifest.descriptor, "riscv64"))
+    index_entries.append(entry(bad.manifest.descriptor, "amd64"))
     with pytest.raises(JobFailed) as caught:
         world.event("multi", world.push_index("multi", index_entries))
     assert caught.value.bad_input
@@ -554,3 +554,33 @@ def test_a_tag_that_moves_before_its_merged_index_is_not_overwritten(world: Worl
     assert second is not None
     assert world.index("v1").manifests[0].digest == second
     assert verified_source(world, "v1-nydus") == second
+
+
+def test_an_index_that_names_an_image_twice_verifies(world: World) -> None:
+    world.services = replace(world.services, merged_index=True)
+    shared, other = small_image("shared"), small_image("other")
+    world.push(None, shared)
+    world.push(None, other)
+    named = [(shared, "arm64"), (other, "amd64"), (shared, "amd64")]
+    source = world.push_index("multi", [entry(image.manifest.descriptor, arch) for image, arch in named])
+    world.event("multi", source)
+    made = world.index("multi-nydus").manifests
+    assert [str(child.platform) for child in made] == ["linux/arm64/v8", "linux/amd64", "linux/amd64"]
+    assert made[0].digest == made[2].digest != made[1].digest
+    assert verified_source(world, "multi-nydus") == verified_source(world, "multi") == source
+    (result,) = (job.result for job in world.jobs.jobs.values() if job.kind == "index")
+    assert result is not None
+    assert (result["images"], result["kept"]) == (3, 0)
+
+
+def test_an_index_that_contradicts_its_images_is_refused(
+    world: World, index_entries: list[dict[str, object]]
+) -> None:
+    image = small_image("amd64 only")
+    world.push(None, image)
+    source = world.push_index("multi", [*index_entries, entry(image.manifest.descriptor, "s390x")])
+    with pytest.raises(JobFailed, match=r"says linux/s390x.*, its config linux/amd64") as caught:
+        world.event("multi", source)
+    assert caught.value.bad_input
+    assert not [job_id for job_id in conversions(world) if job_id.startswith("image-")]
+    assert world.tag("multi-nydus") is None

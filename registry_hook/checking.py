@@ -34,7 +34,7 @@ class Checked:
 def check_one(
     source: ImageSource,
     target: ImageSource,
-    prefetch: Sequence[str],
+    prefetch: Sequence[str] | None,
     progress: Progress,
     platforms: Sequence[Platform] = (),
 ) -> Iterator[Checked]:
@@ -43,7 +43,7 @@ def check_one(
     Args:
         source: what was converted. Of an index that offers an image and its conversion, that image.
         target: what should have become of it. A single image may have been made of one image of an index.
-        prefetch: what the conversion was told to put into the prefetch table.
+        prefetch: what the conversion was told to put into the prefetch table; None takes the image's word.
         progress: told how far it is.
         platforms: which images of an index were to be converted; none means all.
 

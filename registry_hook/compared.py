@@ -25,13 +25,13 @@ class Compared:
     Args:
         source: the former.
         target: the latter.
-        prefetch: what the conversion was told to put into the prefetch table.
+        prefetch: what the conversion was told to put into the prefetch table; None takes the image's word.
         progress: told how far the check is.
     """
 
     source: ImageSource
     target: ImageSource
-    prefetch: Sequence[str]
+    prefetch: Sequence[str] | None
     progress: Progress
 
     def original(self, manifest: Manifest, made: ImageManifest) -> ImageManifest:

@@ -20,6 +20,7 @@ class CheckReport:
         file_bytes: content of the source's layers that was compared, repeated content included.
         blobs: data blobs that were read from the first byte to the last.
         blob_bytes: their lengths together.
+        prefetch: what the prefetch table of the conversion lists, whether or not that was asked for.
     """
 
     lines: list[str] = field(default_factory=list)
@@ -28,6 +29,7 @@ class CheckReport:
     file_bytes: int = 0
     blobs: int = 0
     blob_bytes: int = 0
+    prefetch: tuple[str, ...] = ()
 
     def add(self, line: str) -> None:
         """Adds a difference."""

@@ -6,14 +6,17 @@ gives equal bytes, the bytes of a bootstrap follow from what it says, and any ot
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
+from typing import Final
 
 import numpy as np
 
 from converter.check.blob import CheckedBlob
 from converter.errors import LimitExceededError
 from converter.prefetch import find_prefetched
+from converter.rafs.blobs import BlobInfo
 from converter.rafs.bootstrap import encode_bootstrap
 from converter.rafs.layout import UNKNOWN_BLOB_ID, BlobFeature
 from converter.rafs.nodes import column
@@ -21,6 +24,8 @@ from converter.rafs.reader import Bootstrap
 from converter.rafs5.bootstrap import encode_bootstrap as encode_bootstrap_v5
 from converter.read_back import compare_chunks
 from converter.tree_compare import DIGEST, TreeContent
+
+_SHOWN_PATHS: Final = 3
 
 
 def own_blob(blob: CheckedBlob) -> CheckedBlob:
@@ -67,29 +72,55 @@ def compare_blob_records(bootstrap: Bootstrap, blobs: Mapping[str, CheckedBlob])
         yield from compare_chunks(bootstrap, number, blob.info, blob.digests)
 
 
+def _encode(bootstrap: Bootstrap, blobs: Sequence[BlobInfo], prefetch: Sequence[int]) -> bytes | memoryview:
+    encode = encode_bootstrap_v5 if bootstrap.version == 5 else encode_bootstrap
+    return encode(
+        bootstrap.tree,
+        blobs,
+        compressor=bootstrap.compressor,
+        digester=bootstrap.digester,
+        chunk_size=bootstrap.chunk_size,
+        prefetch=prefetch,
+    )
+
+
+def _few(paths: Sequence[str | bytes]) -> str:
+    shown = ", ".join(repr(os.fsdecode(path)) for path in paths[:_SHOWN_PATHS])
+    more = f" and {len(paths) - _SHOWN_PATHS} more" if len(paths) > _SHOWN_PATHS else ""
+    return (shown + more) or "nothing"
+
+
 def compare_form(
     data: bytes, bootstrap: Bootstrap, blobs: Mapping[str, CheckedBlob], prefetch: Sequence[str]
 ) -> Iterator[str]:
-    """Compares the bytes of a bootstrap with those that the encoder gives for the same content."""
+    """Compares the bytes of a bootstrap with those that the encoder gives for the same content.
+
+    Args:
+        data: the bootstrap.
+        bootstrap: the same, read.
+        blobs: its blobs by id; if one is missing, nothing is compared.
+        prefetch: the paths of which its prefetch table shall list those that it has.
+    """
     infos = [
         blobs[record.blob_id.decode()].info for record in bootstrap.blobs if record.blob_id.decode() in blobs
     ]
     if len(infos) != len(bootstrap.blobs):
         return
+    listed = find_prefetched(bootstrap.tree, prefetch)
     try:
-        encode = encode_bootstrap_v5 if bootstrap.version == 5 else encode_bootstrap
-        again = encode(
-            bootstrap.tree,
-            infos,
-            compressor=bootstrap.compressor,
-            digester=bootstrap.digester,
-            chunk_size=bootstrap.chunk_size,
-            prefetch=find_prefetched(bootstrap.tree, prefetch),
-        )
+        again = _encode(bootstrap, infos, listed)
     except (ValueError, LimitExceededError) as error:
         yield f"what it says cannot be written: {error}"
         return
-    if again != data:
+    if again == data:
+        return
+    own = find_prefetched(bootstrap.tree, [os.fsdecode(path) for path in bootstrap.prefetch])
+    if own != listed and _encode(bootstrap, infos, own) == data:
+        yield (
+            f"its prefetch table lists {_few(bootstrap.prefetch)}, not what {_few(prefetch)} gives; "
+            "if the conversion was given --prefetch or --prefetch-trace, the check needs the same"
+        )
+    else:
         size = min(len(again), len(data))
         wrong = np.flatnonzero(np.frombuffer(again, np.uint8)[:size] != np.frombuffer(data, np.uint8)[:size])
         where = int(wrong[0]) if len(wrong) else size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any, BinaryIO
@@ -43,7 +44,7 @@ def check_image(
     target: ImageManifest,
     target_files: ImageFiles,
     *,
-    prefetch: Sequence[str] = PREFETCH_ALL,
+    prefetch: Sequence[str] | None = PREFETCH_ALL,
     progress: Progress = NO_PROGRESS,
 ) -> CheckReport:
     """Compares an image with its conversion.
@@ -54,7 +55,8 @@ def check_image(
         open_layer: opens the stored bytes of a layer of the source, which raise if they are wrong.
         target: manifest of the conversion.
         target_files: where its parts are.
-        prefetch: what the conversion was told to put into the prefetch table.
+        prefetch: what the conversion was told to put into the prefetch table; None takes what the table of
+            the image's bootstrap lists, of which the tables of all layers must list what they have.
         progress: told the stages "blob 1/5" … and "layer 1/5" ….
 
     Returns:
@@ -76,7 +78,8 @@ def check_image(
         return report
     report.extend(compare_manifest(source, image))
     report.extend(compare_config(config, image))
-    check = _Check(image, prefetch, progress, report)
+    report.prefetch = tuple(map(os.fsdecode, image.bootstrap.prefetch))
+    check = _Check(image, report.prefetch if prefetch is None else prefetch, progress, report)
     check.blobs(source)
     check.layers(source, config, open_layer)
     check.bootstrap()

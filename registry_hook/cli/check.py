@@ -18,6 +18,7 @@ from registry_hook.cli.progress import progress_bar
 from registry_hook.transports import open_source
 
 DIFFERENT: Final = 3
+_SHOWN_PATHS: Final = 10
 _STATUS: Final = """\b
 Exit status:
   0  DST is the right conversion of SRC, to the last byte
@@ -31,8 +32,9 @@ Exit status:
 @click.argument("source", metavar="SRC")
 @click.argument("target", metavar="DST")
 @click.option(
-    "--prefetch", multiple=True, metavar="PATH", help="As it was given to the conversion; default: /"
-)
+    "--prefetch", multiple=True, metavar="PATH",
+    help="As it was given to the conversion. Default: what DST lists.",
+)  # fmt: skip
 @click.option(
     "--prefetch-trace", type=click.File("rb"), metavar="FILE", help="As it was given to the conversion."
 )
@@ -70,9 +72,11 @@ def check(
         open_source(target, clients) as made,
         progress_bar(Console(stderr=True)) as progress,
     ):
-        for checked in check_one(image, made, prefetch or PREFETCH_ALL, progress, platforms):
+        for checked in check_one(image, made, prefetch or None, progress, platforms):
             differs |= checked.report.count > 0
             _print(checked, limit)
+            if not prefetch and checked.report.prefetch not in ((), PREFETCH_ALL):
+                click.echo(f"{checked.name}: prefetch list taken from DST: {_few(checked.report.prefetch)}")
     if differs:
         raise SystemExit(DIFFERENT)
 
@@ -86,3 +90,8 @@ def _print(checked: Checked, limit: int) -> None:
     read = f"{report.names} names, {report.file_bytes} bytes of files, {report.blob_bytes} bytes of blobs"
     verdict = f"{report.count} differences" if report.count else "the same"
     click.echo(f"{checked.name}: {verdict} ({read})")
+
+
+def _few(paths: tuple[str, ...]) -> str:
+    more = f" and {len(paths) - _SHOWN_PATHS} more" if len(paths) > _SHOWN_PATHS else ""
+    return " ".join(paths[:_SHOWN_PATHS]) + more

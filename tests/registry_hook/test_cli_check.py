@@ -16,7 +16,7 @@ from registry_hook.cli import main
 from registry_hook.converted_index import converted_index
 from tests.converter.sharing_images import image_of, noise
 from tests.images.layout import Image, build_image, retyped, write_index_layout
-from tests.images.tar import directory, encode_tar, file
+from tests.images.tar import directory, encode_tar, file, symlink
 from tests.registry_hook.world import small_image
 
 
@@ -50,10 +50,10 @@ def write(image: Image, directory: Path, *options: str) -> None:
 )  # fmt: skip
 def test_a_conversion_is_right(options: tuple[str, ...], tmp_path: Path) -> None:
     write(two_layers(), tmp_path, *options)
-    told = options if "--prefetch" in options else ()
-    result = run("check", f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out:v1", *told)
+    result = run("check", f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out:v1")
     assert result.exit_code == 0, result.output
     assert ": the same (3 names, 10004 bytes of files, " in result.output
+    assert ("prefetch list taken from DST: /d\n" in result.output) is ("--prefetch" in options)
 
 
 def test_the_conversion_of_another_image_is_wrong(tmp_path: Path) -> None:
@@ -68,11 +68,26 @@ def test_the_conversion_of_another_image_is_wrong(tmp_path: Path) -> None:
     assert len(short.output.splitlines()) == 3
 
 
-def test_another_prefetch_list_is_told(tmp_path: Path) -> None:
-    write(two_layers(), tmp_path, "--prefetch", "/d")
+@pytest.mark.parametrize("version", ["5", "6"])
+def test_another_prefetch_list_is_told(version: str, tmp_path: Path) -> None:
+    write(two_layers(), tmp_path, "--prefetch", "/d", "--fs-version", version)
+    result = run("check", f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out:v1", "--prefetch", "/d/a")
+    assert result.exit_code == 3
+    assert "bootstrap: its prefetch table lists '/d', not what '/d/a' gives; if the" in result.output
+    same = run("check", f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out:v1", "--prefetch", "/d")
+    assert (same.exit_code, "taken from" in same.output) == (0, False), same.output
+
+
+def test_a_prefetch_list_that_layers_do_not_share_has_to_be_given(tmp_path: Path) -> None:
+    """Over a link of a lower layer a path leads to what the upper layer has under another name."""
+    lower = [directory("usr"), symlink("bin", "usr")]
+    image = build_image([encode_tar(lower), encode_tar([directory("usr"), file("usr/a", b"a")])])
+    write(image, tmp_path, "--prefetch", "/bin/a")
     result = run("check", f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out:v1")
     assert result.exit_code == 3
-    assert "bootstrap: its bytes are not those that go with its content" in result.output
+    assert "its prefetch table lists nothing, not what '/usr/a' gives; if the conversion was" in result.output
+    told = run("check", f"oci:{tmp_path}/in:v1", f"oci:{tmp_path}/out:v1", "--prefetch", "/bin/a")
+    assert told.exit_code == 0, told.output
 
 
 def test_a_damaged_blob_is_a_difference_and_a_damaged_source_is_not(tmp_path: Path) -> None:

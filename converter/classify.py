@@ -102,12 +102,15 @@ def is_image_entry(entry: Descriptor) -> bool:
 
     BuildKit puts attestations beside images, for a platform that does not exist.
     """
-    if entry.artifact_type or entry.media_type not in media_types.MANIFEST_TYPES:
+    if entry.artifact_type or entry.media_type not in media_types.MANIFEST_TYPES or is_nydus_entry(entry):
         return False
-    platform = entry.platform
-    if platform is None:
-        return True
-    return platform.os != "unknown" and _NYDUS_OS_FEATURE not in platform.os_features
+    return entry.platform is None or entry.platform.os != "unknown"
+
+
+def is_nydus_entry(entry: Descriptor) -> bool:
+    """Whether an entry of an index is marked as the Nydus form of another, by us or by nydus."""
+    features = entry.platform.os_features if entry.platform else ()
+    return entry.artifact_type == media_types.NYDUS_MANIFEST or _NYDUS_OS_FEATURE in features
 
 
 _CONVERTED: Final = (Kind.NYDUS, Kind.EROFS)

@@ -101,6 +101,8 @@ def _compare_indexes(source: ImageIndex, made: ImageIndex, platforms: Sequence[P
     if [str(entry.platform) for entry in images] != [str(entry.platform) for entry in made.manifests]:
         have, want = (", ".join(str(e.platform) for e in entries) for entries in (made.manifests, images))
         report.add(f"it has images for {have}, should have {want}")
+    elif [entry.annotations for entry in images] != [entry.annotations for entry in made.manifests]:
+        report.add("its entries are not annotated as the source's are")
     if converted_index(source, made.manifests).raw != made.raw:
         report.add("its subject, its annotations or the form of its entries are not what they should be")
     return report

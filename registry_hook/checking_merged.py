@@ -11,7 +11,8 @@ from converter.oci import Descriptor, Digest, ImageIndex, ImageManifest, Manifes
 from converter.platforms import platform_of
 from registry_hook.chosen_images import is_for
 from registry_hook.compared import Compared
-from registry_hook.merged_index import merged_index
+from registry_hook.converted_index import listed_as
+from registry_hook.merged_index import is_original, merged_index
 
 
 def check_merged(
@@ -53,6 +54,8 @@ def _originals(compared: Compared, source: Manifest) -> Iterator[tuple[Descripto
     """The images of the source, and whatever else its index has, as a merged index lists them."""
     entries = source.manifests if isinstance(source, ImageIndex) else (source.descriptor,)
     for entry in entries:
+        if isinstance(source, ImageIndex) and not is_original(entry, compared.source.manifest):
+            continue
         image = compared.source.manifest(entry.digest) if isinstance(source, ImageIndex) else source
         if entry.platform is None and isinstance(image, ImageManifest) and classify(image) is Kind.IMAGE:
             entry = replace(entry, platform=platform_of(compared.source.read_blob(image.config)))
@@ -74,7 +77,7 @@ def _compare_index(
             report.add(f"it lacks the source's {entry.digest} for {entry.platform}")
         conversion = conversions.get(image.digest)
         if conversion is not None:
-            expected.append(replace(conversion.descriptor, platform=entry.platform))
+            expected.append(listed_as(entry, conversion.descriptor))
         elif classify(image) is Kind.IMAGE and is_for(entry, platforms):
             report.add(f"it has no conversion of {entry.digest} for {entry.platform}")
     if merged_index(source, [entry for entry, _ in originals], expected).raw != made.raw:

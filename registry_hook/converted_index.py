@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from converter.oci import Descriptor, ImageIndex, encode_json, media_types, parse_manifest
 
@@ -13,8 +14,8 @@ def converted_index(
     """Builds the index; equal input, equal bytes. It is Docker's manifest list if all images are Docker's.
 
     Args:
-        source: becomes the subject.
-        entries: converted images with the platforms that the source gives them.
+        source: becomes the subject. Its annotations are kept.
+        entries: converted images with the platforms and annotations that the source gives them.
         has_subject: not for images that clients must not find by the source's referrers.
     """
     is_docker = all(entry.media_type == media_types.DOCKER_MANIFEST for entry in entries)
@@ -24,8 +25,13 @@ def converted_index(
         "mediaType": media_type,
         "manifests": [entry.to_json() for entry in entries],
         **({"subject": source.descriptor.to_json()} if has_subject else {}),
-        "annotations": {media_types.ANNOTATION_SOURCE_DIGEST: str(source.digest)},
+        "annotations": {**source.annotations, media_types.ANNOTATION_SOURCE_DIGEST: str(source.digest)},
     }
     index = parse_manifest(encode_json(document), media_type)
     assert isinstance(index, ImageIndex)  # noqa: S101 - follows from the media type
     return index
+
+
+def listed_as(entry: Descriptor, image: Descriptor) -> Descriptor:
+    """The entry of a converted image, which says of it what the source's index says of its original."""
+    return replace(image, platform=entry.platform, annotations=entry.annotations)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,7 +13,7 @@ from converter.one_file import OneFileImage, convert_to_one_file
 from converter.options import ConvertOptions
 from converter.progress import Progress
 from registry_hook.chosen_images import choose_images
-from registry_hook.converted_index import converted_index
+from registry_hook.converted_index import converted_index, listed_as
 from registry_hook.transports import ImageSink, ImageSource
 
 
@@ -54,7 +53,7 @@ def convert_to_files(
             manifest = made[0][1].manifest
             return sink.publish(manifest.raw, manifest.media_type)
         entries = [
-            replace(sink.put_manifest(image.manifest.raw, image.manifest.media_type), platform=entry.platform)
+            listed_as(entry, sink.put_manifest(image.manifest.raw, image.manifest.media_type))
             for entry, image in made
         ]
         index = converted_index(chosen.source, entries, has_subject=False)

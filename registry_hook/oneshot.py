@@ -16,9 +16,9 @@ from converter.options import ConvertOptions
 from converter.platforms import platform_of
 from converter.progress import Progress
 from registry_hook.chosen_images import ImageEntry, choose_images
-from registry_hook.converted_index import converted_index
+from registry_hook.converted_index import converted_index, listed_as
 from registry_hook.dictionaries import NamedDictionaries
-from registry_hook.merged_index import merged_index
+from registry_hook.merged_index import is_original, merged_index
 from registry_hook.transports import ImageSink, ImageSource, copy_image
 
 
@@ -104,13 +104,16 @@ class _Conversion:
                 copy_image(self.source, self.sink, image, self.work_dir)
                 entries.append(entry)
             else:
-                entries.append(replace(self._put(image, converted), platform=entry.platform))
+                entries.append(listed_as(entry, self._put(image, converted)))
         index = converted_index(source, entries)
         published = self.sink.publish(index.raw, index.media_type)
         return Outcome(published, kept, _copied(*(made for _, _, made in results)))
 
     def merged(self, source: Manifest, chosen: Sequence[ImageEntry]) -> Outcome:
-        """Converts images and publishes an index of all images of the source and the conversions."""
+        """Converts images and publishes an index of all images of the source and the conversions.
+
+        A source that is merged already gives the index that its own source would give.
+        """
         if not self.source.has_manifests:
             raise UnsupportedImageError(
                 "a merged index keeps the source's manifest, and this source has none"
@@ -123,13 +126,17 @@ class _Conversion:
             )
         originals = []
         for entry in source.manifests if isinstance(source, ImageIndex) else [source.descriptor]:
+            if isinstance(source, ImageIndex) and not is_original(entry, self.source.manifest):
+                continue
             child = self.source.manifest(entry.digest) if isinstance(source, ImageIndex) else source
             if not isinstance(child, ImageManifest):
                 raise UnsupportedImageError(f"{entry.digest} is an index inside the index {source.digest}")
             copy_image(self.source, self.sink, child, self.work_dir)
             originals.append(replace(entry, platform=entry.platform or own.get(entry.digest)))
         conversions = [
-            replace(self._put(image, converted), platform=entry.platform or own[entry.digest])
+            listed_as(
+                replace(entry, platform=entry.platform or own[entry.digest]), self._put(image, converted)
+            )
             for entry, image, converted in results
             if converted is not None
         ]

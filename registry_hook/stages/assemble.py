@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from registry_hook.converted_index import converted_index
+from registry_hook.converted_index import converted_index, listed_as
 from registry_hook.jobs.model import JsonObject
 from registry_hook.requests import ConversionRequest
 from registry_hook.services import Services
@@ -37,9 +36,7 @@ def assemble_index(
             made[entry.digest] = converted.descriptor
         wanted = (*children(begun), *kept(begun))
         entries = [
-            replace(made.get(entry.digest, entry), platform=entry.platform)
-            for entry in source.manifests
-            if entry in wanted
+            listed_as(entry, made.get(entry.digest, entry)) for entry in source.manifests if entry in wanted
         ]
         index = converted_index(source, entries)
         listed = services.registry.put_manifest(

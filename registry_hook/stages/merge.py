@@ -8,7 +8,7 @@ from converter.oci import Descriptor, ImageIndex, ImageManifest
 from converter.platforms import platform_of
 from registry_hook.errors import JobFailed
 from registry_hook.jobs.model import JsonObject
-from registry_hook.merged_index import merged_index
+from registry_hook.merged_index import is_original, merged_index
 from registry_hook.requests import ConversionRequest
 from registry_hook.services import Services
 from registry_hook.stages.begin import digest_of, source_config
@@ -32,7 +32,11 @@ def put_merged_index(services: Services, source: ConversionRequest, converted: J
     original = registry.manifest(repository, str(source.source))
     made = registry.manifest(repository, str(digest_of(converted)))
     if isinstance(original, ImageIndex) and isinstance(made, ImageIndex):
-        originals = original.manifests
+        originals = tuple(
+            entry
+            for entry in original.manifests
+            if is_original(entry, lambda digest: registry.manifest(repository, str(digest)))
+        )
         own = {entry.digest for entry in originals}
         conversions: tuple[Descriptor, ...] = tuple(e for e in made.manifests if e.digest not in own)
     elif isinstance(original, ImageManifest):

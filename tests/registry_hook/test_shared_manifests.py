@@ -48,7 +48,11 @@ def annotate(layout: Path, index: Mapping[str, str], entries: Sequence[Mapping[s
     document = json.loads(named(layout).raw) | {"annotations": dict(index)}
     for entry, own in zip(document["manifests"], entries, strict=True):
         entry["annotations"] = dict(own)
-    raw = encode_json(document)
+    return rename(layout, encode_json(document))
+
+
+def rename(layout: Path, raw: bytes) -> Digest:
+    """Puts other bytes under a layout's only name."""
     (layout / "blobs/sha256" / Digest.of(raw).hex).write_bytes(raw)
     listed = json.loads((layout / "index.json").read_bytes())
     listed["manifests"][0] |= {"digest": str(Digest.of(raw)), "size": len(raw)}
@@ -73,4 +77,65 @@ def test_entries_of_one_manifest_keep_their_platforms(
     conversions = named(out).manifests[-3:]
     assert conversions[0].digest == conversions[2].digest != conversions[1].digest
     checked = run("check", source, out)
+    assert checked.exit_code == 0, checked.output
+
+
+@pytest.mark.parametrize("option", ["", "--merged-index", "--one-file"])
+def test_annotations_of_an_index_and_its_entries_are_kept(tmp_path: Path, option: str) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    write_index_layout(source, [(small_image(), AMD64), (small_image("b", "arm64"), ARM64)])
+    digest = annotate(source, {"org.example.of": "index"}, [{"org.example.of": "a"}, {}])
+    result = run("convert", source, out, *([option] if option else []))
+    assert result.exit_code == 0, result.output
+    made = named(out)
+    assert made.annotations == {
+        "org.example.of": "index", "containerd.io/snapshot/nydus-source-digest": str(digest),
+    }  # fmt: skip
+    kept = [{"org.example.of": "a"}, {}]
+    assert [entry.annotations for entry in made.manifests] == (
+        kept * 2 if option == "--merged-index" else kept
+    )
+    if option == "--one-file":
+        return
+    checked = run("check", source, out)
+    assert checked.exit_code == 0, checked.output
+    entries = [dict(entry.annotations) for entry in made.manifests]
+    annotate(out, made.annotations, [*entries[:-1], {"org.example.of": "somebody else"}])
+    checked = run("check", source, out)
+    assert checked.exit_code == 3, checked.output
+
+
+def test_merging_again_gives_the_same_index(tmp_path: Path) -> None:
+    write_index_layout(tmp_path / "0", [(small_image(), AMD64), (small_image("b", "arm64"), ARM64)])
+    annotate(tmp_path / "0", {"org.example.of": "index"}, [{"org.example.of": "a"}, {}])
+    for step in range(2):
+        result = run("convert", tmp_path / f"{step}", tmp_path / f"{step + 1}", "--merged-index")
+        assert result.exit_code == 0, result.output
+    assert named(tmp_path / "2").raw == named(tmp_path / "1").raw
+    small_image().write_layout(tmp_path / "single", "test")
+    for source, target in (("single", "s1"), ("s1", "s2"), ("s2", "s2")):
+        result = run("convert", tmp_path / source, tmp_path / target, "--merged-index")
+        assert result.exit_code == 0, result.output
+    assert named(tmp_path / "s2").raw == named(tmp_path / "s1").raw
+
+
+@pytest.mark.parametrize("mark", ["artifact type", "feature", "none"])
+def test_conversions_of_others_are_replaced_in_a_merged_index(tmp_path: Path, mark: str) -> None:
+    source, again, out = tmp_path / "in", tmp_path / "again", tmp_path / "out"
+    write_index_layout(source, [(small_image(), AMD64)])
+    assert run("convert", source, again, "--merged-index", "--digester=sha256").exit_code == 0
+    document = json.loads(named(again).raw)
+    del document["annotations"]
+    original, old = document["manifests"]
+    if mark != "artifact type":
+        del old["artifactType"]
+    if mark == "feature":
+        old["platform"]["os.features"] = ["nydus.remoteimage.v1"]
+    rename(again, encode_json(document))
+    result = run("convert", again, out, "--merged-index")
+    assert result.exit_code == 0, result.output
+    assert entries_of(named(out)) == [(AMD64, False), (AMD64, True)]
+    assert named(out).manifests[0].digest == small_image().manifest.digest
+    assert str(named(out).manifests[1].digest) != old["digest"]
+    checked = run("check", again, out)
     assert checked.exit_code == 0, checked.output

@@ -187,7 +187,7 @@ class _Conversion:
     def _put_blobs(self, source: ImageManifest, image: ConvertedImage) -> None:
         if any(blob.reference for blob in image.blobs):
             # The manifest of the source keeps its layers from being collected as garbage.
-            copy_image(self.source, self.sink, source, self.work_dir)
+            copy_image(self.source, self.sink, source, self.work_dir, keep=True)
         for blob in image.blobs:
             self.sink.put_blob(blob.descriptor, blob.path)
         if self.dictionaries is not None:

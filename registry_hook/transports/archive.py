@@ -57,6 +57,10 @@ class ArchiveSink:
         self.put_blob(descriptor, raw)
         return descriptor
 
+    def keep_manifest(self, raw: bytes, media_type: str) -> Descriptor:
+        """See ImageSink."""
+        return self.put_manifest(raw, media_type)
+
     def publish(self, raw: bytes, media_type: str) -> Descriptor:
         """See ImageSink."""
         descriptor = self.put_manifest(raw, media_type)

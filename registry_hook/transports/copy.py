@@ -15,7 +15,7 @@ _COPY_BYTES: Final = 1 << 20
 
 
 def copy_image(
-    source: ImageSource, sink: ImageSink, image: ImageManifest, work_dir: Path | None
+    source: ImageSource, sink: ImageSink, image: ImageManifest, work_dir: Path | None, *, keep: bool = False
 ) -> Descriptor:
     """Copies config, layers and manifest, byte for byte, without publishing the image under a name.
 
@@ -27,6 +27,7 @@ def copy_image(
         sink: where it goes.
         image: its manifest.
         work_dir: for one layer at a time; None takes the system's temporary directory.
+        keep: the manifest has to stay although no index names it.
 
     Raises:
         Exception: whatever `source` and `sink` raise.
@@ -34,7 +35,8 @@ def copy_image(
     for blob in (image.config, *image.layers):
         if not is_foreign_layer(blob):
             copy_blob(source, sink, blob, work_dir)
-    return sink.put_manifest(image.raw, image.media_type)
+    put = sink.keep_manifest if keep else sink.put_manifest
+    return put(image.raw, image.media_type)
 
 
 def copy_blob(source: ImageSource, sink: ImageSink, blob: Descriptor, work_dir: Path | None) -> None:

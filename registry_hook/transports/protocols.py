@@ -75,6 +75,10 @@ class ImageSink(Protocol):
         """Stores a manifest under its digest only: a child of an index."""
         ...
 
+    def keep_manifest(self, raw: bytes, media_type: str) -> Descriptor:
+        """Stores a manifest that nothing leads to, so that no garbage collection takes it."""
+        ...
+
     def publish(self, raw: bytes, media_type: str) -> Descriptor:
         """Stores the manifest of the image (or index) under the name of the reference; the last step."""
         ...

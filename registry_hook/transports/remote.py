@@ -11,6 +11,8 @@ from registry_hook.registry import RegistryClient, SizeMismatchError
 from registry_hook.transports.blob_files import MAX_CONFIG_BYTES
 from registry_hook.transports.errors import InvalidLocationError
 
+KEPT_SUFFIX: Final = ".dh-source"
+
 
 class RegistrySource:
     """An image in a registry; implements ImageSource. A tag is resolved once, when it is first needed."""
@@ -71,6 +73,10 @@ class RegistrySink:
     def put_manifest(self, raw: bytes, media_type: str) -> Descriptor:
         """See ImageSink."""
         return self._put(str(Digest.of(raw)), raw, media_type)
+
+    def keep_manifest(self, raw: bytes, media_type: str) -> Descriptor:
+        """See ImageSink. It gets a tag made of its digest, which says that it is not for users."""
+        return self._put(f"sha256-{Digest.of(raw).hex}{KEPT_SUFFIX}", raw, media_type)
 
     def publish(self, raw: bytes, media_type: str) -> Descriptor:
         """See ImageSink."""

@@ -7,18 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from converter.oci import ImageManifest, media_types
+from converter.oci import ImageManifest, Reference, media_types
 from converter.options import ConvertOptions
+from converter.progress import NO_PROGRESS
 from registry_hook import spool
+from registry_hook.notification import is_artifact_tag
+from registry_hook.oneshot import convert_one
 from registry_hook.requests import IMAGE, ConversionRequest
 from registry_hook.stages.begin import begin_image
 from registry_hook.stages.convert import spooled
+from registry_hook.transports import open_source
+from registry_hook.transports.remote import RegistrySink
 from signer.errors import Rule, VerificationError
 from signer.report import VerificationReport
 from signer.verify import VerificationPolicy, verify_image
 from tests.converter.sharing_images import noise
 from tests.images.layout import Image, build_image
 from tests.images.tar import encode_tar, file
+from tests.registry_hook.simulated_registry import SimulatedRegistry
 from tests.registry_hook.world import REPOSITORY, World
 
 
@@ -55,6 +61,20 @@ def test_a_push_becomes_a_signed_index_of_its_layers(world: World) -> None:
     assert made.layers[0].size < base.size / 10
     assert middle.digest not in [layer.digest for layer in made.layers]
     assert found.chunk_manifest.bootstrap.digester == "sha256"
+
+
+def test_a_copied_source_has_a_tag_that_keeps_it(tmp_path: Path) -> None:
+    registry, pushed = SimulatedRegistry(), image()
+    pushed.write_layout(tmp_path / "in", "v1")
+    sink = RegistrySink(registry.client(), Reference("registry.test", REPOSITORY, "v1-nydus"))
+    options = ConvertOptions(oci_ref=True, digester="sha256")
+    with open_source(f"oci:{tmp_path}/in:v1", lambda _: registry.client()) as source:
+        made = convert_one(source, sink, options, NO_PROGRESS, tmp_path)
+    kept = f"sha256-{pushed.manifest.digest.hex}.dh-source"
+    assert {tag: digest for (_, tag), digest in registry.tags.items() if "nydus" in tag or "dh-" in tag} == {
+        "v1-nydus": str(made.descriptor.digest), kept: str(pushed.manifest.digest),
+    }  # fmt: skip
+    assert is_artifact_tag(kept)  # so a sweep passes it over
 
 
 def test_a_flipped_byte_in_a_layer_of_the_source_is_found(world: World) -> None:

@@ -71,14 +71,12 @@ class ConvertOptions:
         for path in self.prefetch:
             check_prefetch_path(path)
         if not 1 <= self.level <= 19:
-            raise ValueError(f"zstd level must be from 1 to 19, not {self.level}")
+            raise ValueError(f"level of zstd must be from 1 to 19, not {self.level}")
         size = self.chunk_size
         if size & (size - 1) or not MIN_CHUNK_SIZE <= size <= MAX_CHUNK_SIZE:
-            raise ValueError(f"chunk size must be a power of two from 4096 to 16777216, not {size}")
+            raise ValueError(f"chunk_size must be a power of two from 4096 to 16777216, not {size}")
         if self.kernel_mountable and self.compressor != "none":
-            raise ValueError(
-                "a kernel-mountable image needs compressor none: the kernel reads blobs as they are"
-            )
+            raise ValueError("kernel_mountable needs compressor none: the kernel reads blobs as they are")
         if self.share_layers and (self.oci_ref or self.fs_version != 6):
             raise ValueError(
                 "share_layers is for RAFS 6 with data blobs, so it excludes oci_ref and fs_version 5"
@@ -86,19 +84,20 @@ class ConvertOptions:
         if self.oci_ref:
             self._check_reference()
         if self.fs_version == 5 and self.kernel_mountable:
-            raise ValueError("a kernel-mountable image needs fs_version 6")
+            raise ValueError("kernel_mountable excludes fs_version 5, which no kernel mounts")
         if self.threads < 0:
             raise ValueError(f"threads must not be negative, not {self.threads}")
 
     def _check_reference(self) -> None:
         if self.digester != "sha256":
-            raise ValueError("an OCI-reference image needs digester sha256, as the reference builder has it")
+            raise ValueError("oci_ref needs digester sha256, as the reference builder has it")
         if self.fs_version != 6 or self.kernel_mountable:
-            raise ValueError("an OCI-reference image has RAFS version 6, and is not kernel-mountable")
-        if self.chunk_size > MAX_REFERENCE_CHUNK_SIZE:
+            other = "kernel_mountable" if self.kernel_mountable else f"fs_version {self.fs_version}"
             raise ValueError(
-                f"the chunks of an OCI-reference image have at most {MAX_REFERENCE_CHUNK_SIZE} bytes"
+                f"oci_ref excludes {other}: the data are gzip layers, which only RAFS 6 refers to"
             )
+        if self.chunk_size > MAX_REFERENCE_CHUNK_SIZE:
+            raise ValueError(f"with oci_ref chunk_size may be at most {MAX_REFERENCE_CHUNK_SIZE}")
 
     def fingerprint(self) -> str:
         """Short text of everything but the source that decides the output bytes: part of a job's key.
@@ -147,4 +146,4 @@ def check_prefetch_path(path: str) -> None:
     """
     parts = path.split("/")[1:]
     if not path.startswith("/") or "\0" in path or {"", ".", ".."} & set(parts if path != "/" else ()):
-        raise ValueError(f"a path to prefetch must be absolute and plain, like /usr/bin, not {path!r}")
+        raise ValueError(f"a path in prefetch must be absolute and plain, like /usr/bin, not {path!r}")

@@ -14,6 +14,7 @@ from registry_hook.settings_sections import Address, parse_address
 from registry_hook.wiring.blob_store import blob_store, s3_access
 from registry_hook.wiring.registry import registry_client
 from registry_hook.wiring.secrets import signing_key, webhook_token
+from registry_hook.wiring.services import convert_options
 
 
 def check(settings: Settings) -> None:
@@ -22,6 +23,7 @@ def check(settings: Settings) -> None:
     Raises:
         SettingsError: something cannot work; the message names the setting.
     """
+    convert_options(settings)
     webhook_token(settings)
     settings.web.read_secret()
     signing_key(settings)

@@ -79,7 +79,7 @@ def test_references_bring_the_source_along(tmp_path: Path) -> None:
         (("--media-types=acme",), "'oci', 'docker'"),
         (("--oci-ref", "--digester=blake3"), "needs digester sha256"),
         (("--oci-ref", "--chunk-size=8388608"), "at most 4194304"),
-        (("--oci-ref", "--kernel-mountable"), "not kernel-mountable"),
+        (("--oci-ref", "--kernel-mountable"), "excludes kernel_mountable"),
         (("--oci-ref", "--chunk-dict=oci:other"), "excludes --chunk-dict"),
     ],
 )

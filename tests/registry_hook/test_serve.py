@@ -62,6 +62,17 @@ def test_settings_that_work_start_the_children(tmp_path: Path, started: list[Sup
     ("tables", "message"),
     [
         ({"convert": "kernel_mountable = true"}, 'convert: kernel_mountable needs compressor = "none"'),
+        ({"convert": "fs_version = 5\nshare_layers = true"}, "convert: share_layers is for RAFS 6"),
+        (
+            {"convert": 'fs_version = 5\nkernel_mountable = true\ncompressor = "none"'},
+            "convert: kernel_mountable excludes fs_version 5",
+        ),
+        (
+            {"convert": 'oci_ref = true\nkernel_mountable = true\ncompressor = "none"\ndigester = "sha256"'},
+            "convert: oci_ref excludes kernel_mountable",
+        ),
+        ({"convert": 'prefetch = ["etc"]'}, "convert: a path in prefetch must be absolute"),
+        ({"convert": "chunk_size = 5000"}, "convert: chunk_size must be a power of two"),
         ({"gateway": 'origin = "/srv/registry"'}, "gateway.origin: '/srv/registry' is neither filesystem:"),
         ({"gateway": 'origin = "filesystem:srv"'}, "gateway.origin: 'filesystem:srv' needs an absolute path"),
         ({"store": 'location = "nonsense"'}, "store.location: 'nonsense' is neither"),

@@ -203,7 +203,7 @@ def test_every_setting_of_a_conversion_arrives(tmp_path: Path) -> None:
     assert convert_options(read(tmp_path, '[registry]\nurl = "http://r"')) == ConvertOptions()
     older = read(tmp_path, '[registry]\nurl = "http://r"\n[convert]\nfs_version = 5')
     assert convert_options(older) == ConvertOptions(fs_version=5)
-    with pytest.raises(SettingsError, match="convert: chunk size must be a power of two"):
+    with pytest.raises(SettingsError, match="convert: chunk_size must be a power of two"):
         convert_options(read(tmp_path, '[registry]\nurl = "http://r"\n[convert]\nchunk_size = 5000'))
 
 

@@ -126,7 +126,7 @@ def test_conversions_of_others_are_replaced_in_a_merged_index(tmp_path: Path, ma
     assert run("convert", source, again, "--merged-index", "--digester=sha256").exit_code == 0
     document = json.loads(named(again).raw)
     del document["annotations"]
-    original, old = document["manifests"]
+    _, old = document["manifests"]
     if mark != "artifact type":
         del old["artifactType"]
     if mark == "feature":

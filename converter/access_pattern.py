@@ -37,10 +37,14 @@ def read_access_pattern(pattern: bytes, bootstrap: bytes) -> tuple[str, ...]:
         Paths as `ConvertOptions.prefetch` wants them. Of a file with several names it is one of them.
 
     Raises:
-        TraceError: not what nydusd answers, or of another image.
+        TraceError: not what nydusd answers, of another image, or of no read at all.
         BootstrapError: the bootstrap breaks the format.
     """
     found = sorted(_parse(pattern))
+    if not found:
+        raise TraceError(
+            "the access pattern names no file: nothing was read, or nydusd ran without access_pattern"
+        )
     tree, numbers = _numbered(bootstrap)
     inodes = []
     for *_, number in found:

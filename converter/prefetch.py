@@ -18,7 +18,7 @@ MAX_LINKS_FOLLOWED: Final = 40  # as Linux
 
 
 class TraceError(ConvertError):
-    """A trace has a line that is no path."""
+    """A trace has a line that is no path, or no path at all."""
 
 
 def read_trace(lines: Iterable[bytes]) -> tuple[str, ...]:
@@ -33,7 +33,8 @@ def read_trace(lines: Iterable[bytes]) -> tuple[str, ...]:
         The paths, as `ConvertOptions.prefetch` wants them.
 
     Raises:
-        TraceError: a line that is not a path from the root.
+        TraceError: a line that is not a path from the root, or no path at all: an empty list would be taken
+            for none, which stands for everything.
     """
     paths: dict[str, None] = {}
     for number, line in enumerate(lines, 1):
@@ -45,6 +46,8 @@ def read_trace(lines: Iterable[bytes]) -> tuple[str, ...]:
         except ValueError as error:
             raise TraceError(f"line {number} of the trace: {error}") from error
         paths[text] = None
+    if not paths:
+        raise TraceError("the trace names no path, so it does not say what to prefetch")
     return tuple(paths)
 
 

@@ -57,6 +57,7 @@ def test_paths_come_in_the_order_of_the_first_reads(version: int, coffee: int, a
         (b"{", "not JSON"),
         (b"[" * 100_000, "not JSON"),
         (b"{}", "not a list"),
+        (b"[]", "names no file"),
         (b"[1]", "lacks one of"),
         (b'[{"ino": 1}]', "lacks one of"),
         (json.dumps([record(1, 1) | {"ino": "1"}]).encode(), "lacks one of"),

@@ -104,6 +104,12 @@ def test_a_trace_with_something_else_in_it(line: bytes) -> None:
         read_trace([b"/usr\n", line])
 
 
+@pytest.mark.parametrize("lines", [[], [b"\n"], [b"# of a start\n", b"\n"]])
+def test_a_trace_without_a_path_does_not_mean_everything(lines: list[bytes]) -> None:
+    with pytest.raises(TraceError, match="the trace names no path"):
+        read_trace(lines)
+
+
 def test_a_trace_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "trace").write_bytes(b"/b\n/a\n")
     with (tmp_path / "trace").open("rb") as file:

@@ -76,6 +76,8 @@ def test_references_bring_the_source_along(tmp_path: Path) -> None:
         (("--chunk-size=5000",), "power of two"),
         (("--prefetch=usr",), "must be absolute"),
         (("--prefetch-trace=trace",), "line 1 of the trace"),
+        (("--prefetch-trace=empty",), "the trace names no path"),
+        (("--prefetch=/etc", "--prefetch-trace=empty"), "the trace names no path"),
         (("--media-types=acme",), "'oci', 'docker'"),
         (("--oci-ref", "--digester=blake3"), "needs digester sha256"),
         (("--oci-ref", "--chunk-size=8388608"), "at most 4194304"),
@@ -88,6 +90,7 @@ def test_choices_that_cannot_be(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("trace").write_text("no path\n")
+    Path("empty").write_text("# nothing was read\n")
     result = run("oci:in:v1", "oci:out:v1", *option)
     assert result.exit_code == 2
     assert message in result.output
@@ -161,8 +164,9 @@ def test_a_trace_of_what_nydusd_recorded(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["trace", str(pattern), f"oci:{tmp_path}/out:v1"])
     assert (result.exit_code, result.output) == (0, "/etc/motd\n")
     pattern.write_text("[]")
-    result = CliRunner().invoke(main, ["trace", str(pattern), f"oci:{tmp_path}/in:v1"])
+    result = CliRunner().invoke(main, ["trace", str(pattern), f"oci:{tmp_path}/out:v1"])
     assert result.exit_code == 1
+    assert "the access pattern names no file" in result.output
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,11 @@ def convert(
     """
     if one_file:
         _check_one_file(options, excluded=bool(dictionaries) or merged_index)
+    if options.oci_ref and source.startswith("docker-daemon:"):
+        raise click.UsageError(
+            "--oci-ref excludes docker-daemon: as SRC: an engine gives plain tars, which no registry has, so"
+            " there is nothing to refer to; push the image and name it as docker://"
+        )
     if options.oci_ref and dictionaries:
         raise click.UsageError("--oci-ref excludes --chunk-dict: the data stay in the layers of SRC")
     with (

@@ -169,6 +169,12 @@ def test_a_trace_of_what_nydusd_recorded(tmp_path: Path) -> None:
     assert "the access pattern names no file" in result.output
 
 
+def test_references_need_a_registry_or_layout(tmp_path: Path) -> None:
+    result = run("docker-daemon:app:v1", f"oci:{tmp_path}/out:v1", "--oci-ref")
+    assert result.exit_code == 2
+    assert "--oci-ref excludes docker-daemon:" in result.output
+
+
 @pytest.mark.parametrize(
     "form",
     [

@@ -15,7 +15,7 @@ _OTHER_LAYER_PREFIXES: Final = (
 
 
 class Kind(Enum):
-    """What to do with a manifest."""
+    """What to do with a manifest; see `described` for sentences."""
 
     IMAGE = "image"
     """An image of tar layers: convert it."""
@@ -31,6 +31,11 @@ class Kind(Enum):
     """Its owner has to say that they may be converted; else it is kept as it is."""
     UNSUPPORTED = "unsupported"
     """An image with layers that cannot be read here: encrypted ones, or of types not known here."""
+
+    @property
+    def described(self) -> str:
+        """What it is, with an article."""
+        return _DESCRIBED.get(self, self.value)
 
 
 def classify(manifest: Manifest) -> Kind:
@@ -73,7 +78,7 @@ def check_convertible(manifest: Manifest, *, include_foreign: bool) -> None:
     if kind in _CONVERTED:
         raise UnsupportedImageError(f"{manifest.digest} is {_converted(manifest, kind)}")
     if kind is not Kind.FOREIGN or not isinstance(manifest, ImageManifest):
-        raise UnsupportedImageError(f"{manifest.digest} is not an image of tar layers but {kind.value}")
+        raise UnsupportedImageError(f"{manifest.digest} is not an image of tar layers but {kind.described}")
     number, layer = next(
         (number, layer) for number, layer in enumerate(manifest.layers, 1) if is_foreign_layer(layer)
     )
@@ -113,6 +118,13 @@ def is_nydus_entry(entry: Descriptor) -> bool:
     return entry.artifact_type == media_types.NYDUS_MANIFEST or _NYDUS_OS_FEATURE in features
 
 
+_DESCRIBED: Final = {
+    Kind.IMAGE: "an image of tar layers",
+    Kind.INDEX: "an index",
+    Kind.NYDUS: "a Nydus image",
+    Kind.ARTIFACT: "an artifact, like a signature or a chart",
+    Kind.UNSUPPORTED: "an image with layers of types that are not known here",
+}
 _CONVERTED: Final = (Kind.NYDUS, Kind.EROFS)
 _WITH_FOREIGN: Final = (*media_types.LAYER_TYPES, *media_types.FOREIGN_LAYER_TYPES)
 _IMAGE_CONFIGS: Final = media_types.IMAGE_CONFIG_TYPES

@@ -90,7 +90,9 @@ class NydusImage:
 
     def __init__(self, files: ImageFiles, manifest: ImageManifest) -> None:
         if classify(manifest) is not Kind.NYDUS or not manifest.layers:
-            raise UnsupportedImageError(f"{manifest.digest} is not a Nydus image but {_other(manifest)}")
+            raise UnsupportedImageError(
+                f"{manifest.digest} is not a Nydus image but {describe_other(manifest)}"
+            )
         self.files = files
         self.manifest = manifest
         self.config = files.read_blob(manifest.config)
@@ -189,7 +191,7 @@ class NydusImage:
         return self._gzip_layers[blob]
 
 
-def _other(manifest: ImageManifest) -> str:
+def describe_other(manifest: ImageManifest) -> str:
     """What a manifest is instead, and what to do with that."""
     kind = classify(manifest)
     if kind is Kind.IMAGE:
@@ -197,9 +199,9 @@ def _other(manifest: ImageManifest) -> str:
     if kind is Kind.EROFS:
         return (
             "an EROFS file system, which Linux mounts by itself (mount -o loop, or containerd's erofs "
-            "snapshotter)"
+            "snapshotter); fsck.erofs checks it, and unpacks it with --extract"
         )
-    return "one without layers" if kind is Kind.NYDUS else kind.value
+    return "one without layers" if kind is Kind.NYDUS else kind.described
 
 
 def stored_chunk(row: npt.NDArray[Any]) -> StoredChunk:

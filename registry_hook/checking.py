@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from converter.check import CheckReport
 from converter.classify import Kind, classify, is_image_entry
 from converter.errors import UnsupportedImageError
+from converter.nydus_image import describe_other
 from converter.oci import Descriptor, ImageIndex, ImageManifest, Manifest, Platform
 from converter.progress import Progress
 from registry_hook.checking_merged import check_merged
@@ -70,6 +71,10 @@ def check_one(
 def _check_index(
     compared: Compared, source: ImageIndex, made: ImageIndex, platforms: Sequence[Platform]
 ) -> Iterator[Checked]:
+    for entry in made.manifests:
+        child = compared.target.manifest(entry.digest)
+        if isinstance(child, ImageManifest) and classify(child) is Kind.EROFS:
+            raise UnsupportedImageError(f"{child.digest} is not a Nydus image but {describe_other(child)}")
     yield Checked("index", _compare_indexes(source, made, platforms))
     for entry in made.manifests:
         child = compared.target.manifest(entry.digest)
@@ -90,7 +95,7 @@ def _check_kept(source: ImageIndex, entry: Descriptor, child: Manifest) -> Check
     if entry.digest not in {other.digest for other in source.manifests}:
         report.add(f"{entry.digest} is neither a conversion nor an image of the source")
     elif (kind := classify(child)) is not Kind.FOREIGN:
-        report.add(f"{entry.digest} was not converted, although it is {kind.value}")
+        report.add(f"{entry.digest} was not converted, although it is {kind.described}")
     return report
 
 

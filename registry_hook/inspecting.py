@@ -10,7 +10,7 @@ from typing import BinaryIO, TypeAlias
 
 from converter.blob import BlobReader
 from converter.classify import Kind, classify
-from converter.errors import BlobError, BootstrapError
+from converter.errors import BlobError, BootstrapError, UnsupportedImageError
 from converter.inspection.figures import (
     BlobFileFigures,
     BootstrapFigures,
@@ -19,7 +19,7 @@ from converter.inspection.figures import (
     describe_bootstrap,
     describe_layers,
 )
-from converter.nydus_image import NydusImage
+from converter.nydus_image import NydusImage, describe_other
 from converter.oci import Descriptor, Digest, ImageIndex, Manifest, media_types
 from converter.rafs.layout import SUPERBLOCK_OFFSET
 from converter.rafs.reader import rafs_version, read_bootstrap
@@ -36,7 +36,7 @@ class Attached:
 
     Args:
         digest: of its manifest.
-        type: predicate type of a bundle, else the artifact type.
+        type: predicate type of a bundle, `converted image` or `image` for an image, else the artifact type.
         key_hint: of the key that signed it, as it says itself. Nothing is verified here.
     """
 
@@ -141,14 +141,29 @@ def read_bootstrap_file(file: BinaryIO) -> bytes:
 
 
 def nydus_images(source: ImageSource) -> Iterator[tuple[str, NydusImage]]:
-    """The Nydus images that a reference means, each with its name, open while the caller has it."""
+    """The Nydus images that a reference means, each with its name, open while the caller has it.
+
+    Raises:
+        UnsupportedImageError: there is none.
+        ConvertError: one breaks the format.
+    """
     manifest = source.manifest()
     if isinstance(manifest, ImageIndex):
+        others = None
+        count = 0
         for entry in manifest.manifests:
             child = source.manifest(entry.digest)
-            if not isinstance(child, ImageIndex) and classify(child) is Kind.NYDUS:
+            if isinstance(child, ImageIndex):
+                continue
+            if classify(child) is Kind.NYDUS:
                 with NydusImage(source, child) as image:
                     yield str(entry.platform or entry.digest), image
+                count += 1
+            else:
+                others = child
+        if not count:
+            what = f"; {others.digest} is {describe_other(others)}" if others else ""
+            raise UnsupportedImageError(f"the index {manifest.digest} has no Nydus image{what}")
         return
     with NydusImage(source, manifest) as image:
         yield str(manifest.digest), image
@@ -169,7 +184,7 @@ def _inspect(source: ImageSource, name: str, manifest: Manifest, referrers: Refe
             bootstrap = describe_bootstrap(image.bootstrap, manifest)
     return Inspected(
         name=name,
-        kind="nydus index" if isinstance(manifest, ImageIndex) and kind is Kind.NYDUS else kind.value,
+        kind=_index_kind(kind, images) if isinstance(manifest, ImageIndex) else kind.value,
         size=manifest.size,
         digest=str(manifest.digest),
         media_type=manifest.media_type,
@@ -181,7 +196,19 @@ def _inspect(source: ImageSource, name: str, manifest: Manifest, referrers: Refe
     )
 
 
+def _index_kind(kind: Kind, images: Sequence[Inspected]) -> str:
+    """What an index is. Both forms of converted ones carry the same annotation, so the images tell."""
+    if kind is not Kind.NYDUS:
+        return str(kind.value)
+    kinds = {image.kind for image in images}
+    return "erofs index" if Kind.EROFS.value in kinds and Kind.NYDUS.value not in kinds else "nydus index"
+
+
 def _attached(entry: Descriptor) -> Attached:
     predicate = entry.annotations.get(ANNOTATION_PREDICATE_TYPE)
-    kind = predicate or entry.artifact_type or entry.media_type
+    kind: str = predicate or entry.artifact_type or entry.media_type
+    # A manifest without an artifact type stands among the referrers with the media type of its config.
+    if kind in media_types.IMAGE_CONFIG_TYPES:
+        is_conversion = media_types.ANNOTATION_SOURCE_DIGEST in entry.annotations
+        kind = "converted image" if is_conversion else "image"
     return Attached(str(entry.digest), kind, entry.annotations.get(ANNOTATION_KEY_HINT))

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from converter.classify import Kind, classify
 from converter.errors import UnsupportedImageError
 from converter.export import export_image
-from converter.nydus_image import NydusImage
+from converter.nydus_image import NydusImage, describe_other
 from converter.oci import Descriptor, ImageManifest, Platform
 from converter.progress import Progress
 from registry_hook.chosen_images import is_for
@@ -29,14 +29,21 @@ def open_nydus_image(source: ImageSource, platform: Platform | None) -> NydusIma
     manifest = source.manifest()
     if isinstance(manifest, ImageManifest):
         return NydusImage(source, manifest)
-    found = []
+    found, others = [], []
     for entry in manifest.manifests:
         child = source.manifest(entry.digest)
         if isinstance(child, ImageManifest) and classify(child) is Kind.NYDUS:
             found.append((entry, child))
+        elif isinstance(child, ImageManifest) and classify(child) is Kind.EROFS:
+            others.append(child)
     offered = ", ".join(str(entry.platform) for entry, _ in found)
     chosen = [child for entry, child in found if platform is None or is_for(entry, [platform])]
     if not chosen:
+        if others and not found:
+            raise UnsupportedImageError(
+                f"the index {manifest.digest} has no Nydus image, but {others[0].digest}, which is "
+                f"{describe_other(others[0])}"
+            )
         wanted = f" for {platform}, only for {offered}" if found else ""
         raise UnsupportedImageError(f"the index {manifest.digest} has no Nydus image{wanted}")
     if len(chosen) > 1:

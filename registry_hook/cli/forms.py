@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import click
 
@@ -71,10 +71,16 @@ def form_options(command: Callable[..., Any]) -> Callable[..., Any]:
         **others: Any,
     ) -> Any:
         chosen = {name: others.pop(name) for name in _PASSED_ON}
-        if chosen["kernel_mountable"] and compressor not in (None, "none"):
-            raise click.UsageError(
-                f"--kernel-mountable excludes --compressor {compressor}: the kernel reads blobs as is"
-            )
+        _check_exclusions(
+            {
+                "--fs-version 5": fs_version == "5",
+                f"--compressor {compressor}": compressor not in (None, "none"),
+                "--digester blake3": digester == "blake3",
+                "--oci-ref": chosen["oci_ref"],
+                "--kernel-mountable": chosen["kernel_mountable"],
+                "--share-layers": chosen["share_layers"],
+            }
+        )
         chosen["compressor"] = compressor or ("none" if chosen["kernel_mountable"] else "zstd")
         chosen["digester"] = digester or ("sha256" if chosen["oci_ref"] else "blake3")
         try:
@@ -90,6 +96,32 @@ def form_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
+def _check_exclusions(given: Mapping[str, bool]) -> None:
+    """Refuses options that exclude each other by their own names, where `ConvertOptions` names its fields.
+
+    Raises:
+        UsageError: two of them are given.
+    """
+    options = [option for option, is_given in given.items() if is_given]
+    for one, (others, why) in _EXCLUSIONS.items():
+        if one not in options:
+            continue
+        for option in options:
+            if option.startswith(others):
+                raise click.UsageError(f"{one} excludes {option}: {why}")
+
+
+_EXCLUSIONS: Final = {
+    "--kernel-mountable": (
+        ("--compressor", "--fs-version"),
+        "the kernel reads blobs of RAFS 6, and as they are",
+    ),
+    "--oci-ref": (
+        ("--kernel-mountable", "--fs-version", "--digester"),
+        "the data stay in the layers of SRC, whose index is of RAFS 6 with digests of sha256",
+    ),
+    "--share-layers": (("--oci-ref", "--fs-version"), "it is for data blobs of RAFS 6"),
+}
 _PASSED_ON = (
     "level", "chunk_size", "kernel_mountable", "oci_ref", "media_types", "share_layers", "include_foreign",
     "threads",

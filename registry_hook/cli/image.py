@@ -10,6 +10,7 @@ from tempfile import gettempdir
 from typing import Final
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 from converter.dictionary import DEFAULT_MAX_BLOBS
@@ -35,6 +36,12 @@ from signer.verify import VerificationPolicy, verify_image
 _DIRECTORY: Final = click.Path(path_type=Path, exists=True, file_okay=False, writable=True)
 
 
+_NOT_IN_ONE_FILE: Final = frozenset(
+    {
+        "fs_version", "compressor", "level", "digester", "oci_ref", "kernel_mountable", "prefetch",
+        "prefetch_trace", "media_types", "share_layers", "dictionaries", "max_borrowed", "merged_index",
+    }
+)  # fmt: skip
 _CONVERT_STATUS: Final = """\b
 Exit status:
   0  done; the digest of the converted image is on standard output
@@ -120,15 +127,7 @@ def convert(
     keeps its other images; an oci-archive: destination is replaced as a whole. The result is not signed; the
     service does that.
     """
-    if one_file:
-        _check_one_file(options, excluded=bool(dictionaries) or merged_index)
-    if options.oci_ref and source.startswith("docker-daemon:"):
-        raise click.UsageError(
-            "--oci-ref excludes docker-daemon: as SRC: an engine gives plain tars, which no registry has, so"
-            " there is nothing to refer to; push the image and name it as docker://"
-        )
-    if options.oci_ref and dictionaries:
-        raise click.UsageError("--oci-ref excludes --chunk-dict: the data stay in the layers of SRC")
+    _check_combinations(source, options, dictionaries, one_file=one_file)
     with (
         errors_in_one_line(clients),
         _full_work_directory(work_dir),
@@ -150,9 +149,43 @@ def convert(
     click.echo(str(outcome.descriptor.digest))
 
 
-def _check_one_file(options: ConvertOptions, *, excluded: bool) -> None:
+def _check_combinations(
+    source: str, options: ConvertOptions, dictionaries: tuple[str, ...], *, one_file: bool
+) -> None:
+    """Refuses options that exclude each other, beside those about the form."""
+    given = _given_options()
+    if one_file:
+        _check_one_file(options, given)
+    if "max_borrowed" in given and not dictionaries:
+        raise click.UsageError("--max-borrowed is about --chunk-dict, which is not given")
+    if options.oci_ref and source.startswith("docker-daemon:"):
+        raise click.UsageError(
+            "--oci-ref excludes docker-daemon: as SRC: an engine gives plain tars, which no registry has, so"
+            " there is nothing to refer to; push the image and name it as docker://"
+        )
+    if options.oci_ref and dictionaries:
+        raise click.UsageError("--oci-ref excludes --chunk-dict: the data stay in the layers of SRC")
+
+
+def _given_options() -> dict[str, str]:
+    """The options of the command line that runs, by their parameters' names."""
+    context = click.get_current_context()
+    return {
+        parameter.name: parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+    }
+
+
+def _check_one_file(options: ConvertOptions, given: dict[str, str]) -> None:
+    """Refuses what one file cannot have, also where it is the default of the other forms."""
+    true_anyway = {"compressor"} if options.compressor == "none" else set()
+    excluded = [option for name, option in given.items() if name in _NOT_IN_ONE_FILE - true_anyway]
     if excluded:
-        raise click.UsageError("--one-file excludes --chunk-dict and --merged-index: it makes no Nydus image")
+        raise click.UsageError(
+            f"--one-file excludes {', '.join(excluded)}: it makes a plain EROFS file system, not compressed, "
+            "and no Nydus image"
+        )
     try:
         check_options(options)
     except ValueError as error:

@@ -103,7 +103,8 @@ def describe(found: Inspected) -> Iterator[str]:
         yield from _blob_file(found.blob)
     for attached in found.attached or ():
         key = f", key {attached.key_hint}" if attached.key_hint else ""
-        yield f"  attached: {attached.type}{key}"
+        digest = f" {attached.digest}" if attached.type.endswith("image") else ""
+        yield f"  attached: {attached.type}{digest}{key}"
     if found.attached == ():
         yield "  attached: nothing"
     for image in found.images:
@@ -136,9 +137,11 @@ def _bootstrap(figures: BootstrapFigures) -> Iterator[str]:
         if blob.is_listed is False:
             yield "    not listed by the manifest"
     sharing = figures.sharing
+    borrowed = sum(lender.bytes for lender in sharing.lenders if lender.image)
+    more = f", {borrowed} borrowed from other images" if borrowed else ""
     yield (
         f"  sharing: {sharing.references} uses of {sharing.chunks} chunks, {sharing.file_bytes} bytes of"
-        f" files in {sharing.distinct_bytes} bytes of content: {sharing.saved_bytes} saved"
+        f" files in {sharing.distinct_bytes} bytes of content: {sharing.saved_bytes} saved in it{more}"
     )
     for lender in sharing.lenders:
         whose = f"with {lender.image}" if lender.image else "with no other image"

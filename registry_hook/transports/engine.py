@@ -49,9 +49,16 @@ def open_engine_image(name: str, work_dir: Path | None) -> Iterator[ImageSource]
 
 
 def _export(name: str, file: BinaryIO) -> None:
+    try:
+        client = docker.from_env(timeout=_TIMEOUT_S)  # which asks for the version of the API
+    except (DockerException, requests.RequestException, ValueError) as error:
+        raise EngineError(
+            "no container engine answers where DOCKER_HOST says, or at /var/run/docker.sock if it is not "
+            f"set: {_reason(error)}"
+        ) from error
     written = False
     try:
-        with closing(docker.from_env(timeout=_TIMEOUT_S)) as engine:
+        with closing(client) as engine:
             for piece in engine.api.get_image(name, chunk_size=_CHUNK_BYTES):
                 written = True
                 file.write(piece)
@@ -60,3 +67,13 @@ def _export(name: str, file: BinaryIO) -> None:
     except (DockerException, requests.RequestException) as error:
         what = "broke off the export of" if written else "cannot give"
         raise EngineError(f"the container engine {what} {name}: {error}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """What the system said, which lies below the messages of three libraries."""
+    deepest: BaseException | None = error
+    while deepest is not None:
+        if isinstance(deepest, OSError) and deepest.strerror:
+            return deepest.strerror
+        deepest = deepest.__cause__ or deepest.__context__
+    return str(error)

@@ -22,6 +22,7 @@ LAYOUT_FILE: Final = "oci-layout"
 LAYOUT_BYTES: Final = b'{"imageLayoutVersion":"1.0.0"}'
 INDEX_FILE: Final = "index.json"
 REF_NAME: Final = "org.opencontainers.image.ref.name"
+_SHOWN_NAMES: Final = 20
 
 
 class LayoutSource(BlobFiles):
@@ -64,9 +65,8 @@ def find_image(index: bytes, name: str | None, where: str) -> Descriptor:
         entries = [entry for entry in entries if _name_of(entry) == name]
     if len(entries) != 1:
         wanted = f"images named {name!r}" if name is not None else "images"
-        names = sorted({repr(_name_of(entry)) for entry in _entries(index, where)})[:20]
         raise NoSuchImageError(
-            f"{where} has {len(entries)} {wanted} instead of one; names: {', '.join(names)}"
+            f"{where} has {len(entries)} {wanted} instead of one; names: {_names(_entries(index, where))}"
         )
     try:
         return Descriptor.from_json(entries[0])
@@ -122,6 +122,15 @@ def _document(index: bytes, where: str) -> dict[str, Any]:
 def _entries(index: bytes, where: str) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = _document(index, where)["manifests"]
     return entries
+
+
+def _names(entries: list[dict[str, Any]]) -> str:
+    """The names of images for a message, and how many have none."""
+    names = [_name_of(entry) for entry in entries]
+    shown = [repr(name) for name in sorted({name for name in names if name is not None})[:_SHOWN_NAMES]]
+    if unnamed := names.count(None):
+        shown.append(f"{unnamed} without a name")
+    return ", ".join(shown) or "none"
 
 
 def _name_of(entry: dict[str, Any]) -> str | None:

@@ -118,7 +118,7 @@ MADE = {media_types.ANNOTATION_SOURCE_DIGEST: DIGEST}
             index(descriptor(media_types.OCI_MANIFEST), annotations=MADE),
             "is an index of converted images already, made",
         ),
-        (image(OTHER), "is not an image of tar layers but artifact$"),
+        (image(OTHER), "is not an image of tar layers but an artifact, like a signature or a chart$"),
         (image(GZIP, FOREIGN), "its layer 2 of 2 .* may not be distributed"),
     ],
 )

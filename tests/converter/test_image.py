@@ -302,7 +302,7 @@ def test_another_config_than_the_manifest_names(tmp_path: Path) -> None:
 
 
 def test_an_artifact_is_not_converted(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedImageError, match="not an image of tar layers but artifact"):
+    with pytest.raises(UnsupportedImageError, match="not an image of tar layers but an artifact"):
         convert(with_manifest(three_layers(), artifactType="application/x"), tmp_path)
 
 

@@ -114,6 +114,7 @@ def test_borrowed_blobs(converted: ImageManifest, tmp_path: Path) -> None:
         },
     ]
     told = run("inspect", f"oci:{tmp_path}/out2:v2").output
+    assert "400003 bytes of content: 0 saved in it, 400000 borrowed from other images\n" in told
     assert "with no other image: 1 chunks in 1 blobs, 3 bytes for 3" in told
     assert f"with {converted.digest}: 1 chunks in 1 blobs" in told
 
@@ -144,14 +145,23 @@ def test_what_refers_to_an_image_in_a_registry(monkeypatch: pytest.MonkeyPatch) 
             "dev.dragonhook.key-hint": "hint",
         },
     }
-    index = {"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": [entry]}
+    conversion = {
+        **other.descriptor.to_json(),
+        "artifactType": media_types.OCI_CONFIG,
+        "annotations": {media_types.ANNOTATION_SOURCE_DIGEST: str(manifest.digest)},
+    }
+    entries = [entry, conversion]
+    index = {"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": entries}
     raw = json.dumps(index).encode()
     registry.push("app", f"sha256-{manifest.digest.hex}", raw, media_types.OCI_INDEX)
     attached = inspected("docker://r.example/app:v1")["attached"]
     assert [(one["type"], one["key_hint"]) for one in attached] == [
         ("https://sigstore.dev/cosign/sign/v1", "hint"),
+        ("converted image", None),
         (media_types.COSIGN_SIMPLE_SIGNING, None),
     ]
+    told = run("inspect", "docker://r.example/app:v1").output
+    assert f"  attached: converted image {other.digest}\n" in told
     assert {one["digest"] for one in attached} == {str(Digest.of(other.raw))}
 
 

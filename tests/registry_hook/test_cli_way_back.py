@@ -283,6 +283,23 @@ def test_one_file_needs_none_of_them_and_says_so(arguments: tuple[str, ...]) -> 
     assert result.output.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("check", "oci:two:v1", "oci:files:v1"), ("unpack", "oci:files:v1", "out"),
+     ("export", "oci:files:v1", "oci:plain:v1"), ("inspect", "--dump", "oci:files:v1")],
+    ids=lambda arguments: arguments[0],
+)  # fmt: skip
+def test_an_index_of_one_file_images_is_named_as_well(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    write_index(tmp_path / "two", (small_image("a"), "amd64"), (small_image("b", "arm64"), "arm64"))
+    assert run("convert", "oci:two:v1", "oci:files:v1", "--one-file").exit_code == 0
+    result = run(*arguments)
+    assert result.exit_code == 1, result.output
+    assert "an EROFS file system, which Linux mounts by itself (mount -o loop" in result.output
+    assert "fsck.erofs" in result.output
+    assert result.output.count("\n") == 1
+    assert run("inspect", "oci:files:v1").output.startswith("oci:files:v1: erofs index\n")
+
+
 def test_an_index_without_a_nydus_image_is_told_from_one_with_several(tmp_path: Path) -> None:
     write_index(tmp_path / "two", (small_image("a"), "amd64"), (small_image("b", "arm64"), "arm64"))
     plain = run("unpack", "oci:two:v1", "out")

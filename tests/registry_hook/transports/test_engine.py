@@ -106,11 +106,25 @@ def converted(layout: Path) -> ImageManifest:
     return manifest
 
 
-@pytest.mark.parametrize("host", ["unix:///nowhere/docker.sock", "tcp://127.0.0.1:1", "nonsense://x"])
-def test_an_engine_that_is_not_there_is_told(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("unix:///nowhere/docker.sock", "No such file or directory"),
+        ("tcp://127.0.0.1:1", "Connection refused"),
+        ("nonsense://x", "nonsense"),
+    ],
+)
+def test_an_engine_that_is_not_there_is_told(host: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", host)
-    with pytest.raises(EngineError, match="cannot give x:latest"), open_source("docker-daemon:x", client_for):
+    with pytest.raises(EngineError) as told, open_source("docker-daemon:x", client_for):
         pass
+    message = str(told.value)
+    start = (
+        "no container engine answers where DOCKER_HOST says, or at /var/run/docker.sock if it is not set: "
+    )
+    assert message.startswith(start)
+    assert reason in message.removeprefix(start)
+    assert len(message) < 200
 
 
 @pytest.mark.peers

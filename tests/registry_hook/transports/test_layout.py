@@ -48,6 +48,14 @@ def test_anything_but_one_image_is_an_error(raw: bytes, name: str | None) -> Non
         find_image(raw, name, "here")
 
 
+def test_images_without_a_name_are_counted_where_names_are_told() -> None:
+    images = index(entry(b"1", "b"), entry(b"2"), entry(b"3"), entry(b"4", "a"))
+    with pytest.raises(NoSuchImageError, match=r"4 images .*; names: 'a', 'b', 2 without a name$"):
+        find_image(images, None, "here")
+    with pytest.raises(NoSuchImageError, match=r"0 images named 'x' instead of one; names: none$"):
+        find_image(index(), "x", "here")
+
+
 @pytest.mark.parametrize(
     "raw",
     [b"", b"[]", b"{}", b'{"manifests":5}', b'{"manifests":[5]}', b'{"manifests":[{}]}', b"[" * 100_000,

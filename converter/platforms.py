@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from converter.errors import InvalidImageError, UnsupportedImageError
 from converter.oci import Platform
 
 _PART: Final = re.compile(r"[A-Za-z0-9_.-]+")
+_SYSTEM: Final = re.compile(rf"(?P<name>{_PART.pattern})(?:\((?P<version>{_PART.pattern})\))?")
 _ARCHITECTURES: Final = {
     "x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386", "armhf": "arm", "armel": "arm",
 }  # fmt: skip
@@ -25,22 +27,35 @@ _VARIANTS: Final = {"armhf": "v7", "armel": "v6"}
 
 
 def parse_platform(text: str) -> Platform:
-    """Reads `OS/ARCHITECTURE[/VARIANT]`.
+    """Reads `OS[(VERSION)]/ARCHITECTURE[/VARIANT]`, the way `spell` and containerd write it.
 
     Raises:
         ValueError: another form; the message is for the user.
     """
-    parts = text.split("/")
-    if len(parts) not in (2, 3) or not all(_PART.fullmatch(part) for part in parts):
-        raise ValueError(f"{text!r} is not a platform: expected OS/ARCHITECTURE[/VARIANT], as linux/arm64")
-    return Platform(parts[0].lower(), parts[1].lower(), parts[2].lower() if len(parts) == 3 else None)
+    system, *parts = text.split("/")
+    named = _SYSTEM.fullmatch(system)
+    if not named or len(parts) not in (1, 2) or not all(_PART.fullmatch(part) for part in parts):
+        raise ValueError(
+            f"{text!r} is not a platform: expected OS/ARCHITECTURE[/VARIANT], as linux/arm64, "
+            "where OS may have a version, as windows(10.0.17763.1)"
+        )
+    variant = parts[1].lower() if len(parts) > 1 else None
+    return Platform(named["name"].lower(), parts[0].lower(), variant, named["version"])
+
+
+def spell(platform: Platform) -> str:
+    """The platform with the version of its operating system, if it has one, as `parse_platform` reads it."""
+    version = f"({platform.os_version})" if platform.os_version else ""
+    return str(replace(platform, os=platform.os + version))
 
 
 def matches(offered: Platform, wanted: Platform) -> bool:
     """Whether an image for `offered` is one for `wanted`: the same up to second names and usual variants.
 
-    Versions and features of the operating system are not asked for.
+    A version of the operating system counts if one is wanted; features are not asked for.
     """
+    if wanted.os_version not in (None, offered.os_version):
+        return False
     return _normal(offered) == _normal(wanted)
 
 
@@ -62,9 +77,9 @@ def require_all(what: str, wanted: Sequence[Platform], offered: Sequence[Platfor
         UnsupportedImageError: one is missing.
     """
     if absent := missing(wanted, offered):
-        names = ", ".join(str(platform) if platform else "an unnamed platform" for platform in offered)
+        names = ", ".join(spell(platform) if platform else "an unnamed platform" for platform in offered)
         raise UnsupportedImageError(
-            f"{what} has no image for {', '.join(map(str, absent))}, only for {names or 'nothing'}"
+            f"{what} has no image for {', '.join(map(spell, absent))}, only for {names or 'nothing'}"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,6 +11,7 @@ from converter.errors import UnsupportedImageError
 from converter.export import export_image
 from converter.nydus_image import NydusImage, describe_other
 from converter.oci import Descriptor, ImageManifest, Platform
+from converter.platforms import spell
 from converter.progress import Progress
 from registry_hook.chosen_images import is_for
 from registry_hook.transports import ImageSink, ImageSource
@@ -36,22 +38,38 @@ def open_nydus_image(source: ImageSource, platform: Platform | None) -> NydusIma
             found.append((entry, child))
         elif isinstance(child, ImageManifest) and classify(child) is Kind.EROFS:
             others.append(child)
-    offered = ", ".join(str(entry.platform) for entry, _ in found)
-    chosen = [child for entry, child in found if platform is None or is_for(entry, [platform])]
+    chosen = [(entry, child) for entry, child in found if platform is None or is_for(entry, [platform])]
     if not chosen:
         if others and not found:
             raise UnsupportedImageError(
                 f"the index {manifest.digest} has no Nydus image, but {others[0].digest}, which is "
                 f"{describe_other(others[0])}"
             )
-        wanted = f" for {platform}, only for {offered}" if found else ""
+        offered = ", ".join(_name(entry) for entry, _ in found)
+        wanted = f" for {spell(platform)}, only for {offered}" if found and platform else ""
         raise UnsupportedImageError(f"the index {manifest.digest} has no Nydus image{wanted}")
-    if len(chosen) > 1:
+    if len({child.digest for _, child in chosen}) > 1:
         raise UnsupportedImageError(
-            f"the index {manifest.digest} has {len(chosen)} Nydus images that can be meant; choose one by "
-            f"--platform out of {offered}"
+            f"the index {manifest.digest} has {len(chosen)} Nydus images that can be meant; "
+            + _how_to_choose([entry for entry, _ in chosen])
         )
-    return NydusImage(source, chosen[0])
+    return NydusImage(source, chosen[0][1])
+
+
+def _how_to_choose(entries: Sequence[Descriptor]) -> str:
+    """What to write instead, for people: platforms, unless one of them means several images."""
+    names = {entry.digest: _name(entry) for entry in entries}
+    meant = (
+        {other.digest for other in entries if entry.platform and is_for(other, [entry.platform])}
+        for entry in entries
+    )
+    if all(len(digests) == 1 for digests in meant):
+        return "choose one by --platform out of " + ", ".join(map(_name, entries))
+    return "name one by its digest: " + ", ".join(f"{name} ({digest})" for digest, name in names.items())
+
+
+def _name(entry: Descriptor) -> str:
+    return spell(entry.platform) if entry.platform else "no platform"
 
 
 def export_one(

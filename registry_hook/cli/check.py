@@ -39,7 +39,7 @@ Exit status:
     "--prefetch-trace", type=click.File("rb"), metavar="FILE", help="As it was given to the conversion."
 )
 @click.option(
-    "--platform", "platforms", multiple=True, type=PlatformType(), metavar="OS/ARCH[/VARIANT]",
+    "--platform", "platforms", multiple=True, type=PlatformType(),
     help="As it was given to the conversion.",
 )  # fmt: skip
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Lines an image.")

@@ -28,7 +28,7 @@ Exit status:
 @click.command(epilog=_STATUS)
 @click.argument("reference", metavar="REF")
 @click.argument("destination", metavar="DST")
-@click.option("--platform", type=PlatformType(), metavar="OS/ARCH[/VARIANT]", help="Which image of an index.")
+@click.option("--platform", type=PlatformType(), help="Which image of an index.")
 @click.option("--work-dir", type=_DIRECTORY, help="For the layer meanwhile; default: $TMPDIR, else /tmp.")
 @client_options
 def export(

@@ -26,7 +26,7 @@ from registry_hook.dictionaries import NamedDictionaries
 from registry_hook.one_file import convert_to_files
 from registry_hook.oneshot import convert_one
 from registry_hook.registry import NotFoundError
-from registry_hook.transports import open_sink, open_source
+from registry_hook.transports import open_sink, open_source, refuse_same_place
 from signer.errors import VerificationError
 from signer.keys import VerificationKey
 from signer.provenance import DEFAULT_BUILDER_ID
@@ -86,7 +86,7 @@ def _full_work_directory(work_dir: Path | None) -> Iterator[None]:
 @click.argument("destination", metavar="DST")
 @form_options
 @click.option(
-    "--platform", "platforms", type=PlatformType(), multiple=True, metavar="OS/ARCH[/VARIANT]",
+    "--platform", "platforms", type=PlatformType(), multiple=True,
     help="Of an index, convert the image for this platform; may be given several times. Default: all.",
 )  # fmt: skip
 @click.option(
@@ -128,6 +128,9 @@ def convert(
     service does that.
     """
     _check_combinations(source, options, dictionaries, one_file=one_file)
+    if not merged_index:  # which offers the source, too
+        with errors_in_one_line(clients):
+            refuse_same_place(source, destination)
     with (
         errors_in_one_line(clients),
         _full_work_directory(work_dir),

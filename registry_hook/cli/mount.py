@@ -31,7 +31,7 @@ Exit status:
 @click.command(epilog=_STATUS)
 @click.argument("reference", metavar="REF")
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--platform", type=PlatformType(), metavar="OS/ARCH[/VARIANT]", help="Which image of an index.")
+@click.option("--platform", type=PlatformType(), help="Which image of an index.")
 @click.option(
     "--state-dir", type=click.Path(path_type=Path, file_okay=False),
     help="For the bootstrap, nydusd's configuration and its cache; default: DIR.nydusd",

@@ -13,6 +13,10 @@ class PlatformType(click.ParamType[Platform]):
 
     name = "platform"
 
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002 - click's
+        """The form, for the help."""
+        return "OS[(VERSION)]/ARCH[/VARIANT]"
+
     def convert(
         self, value: str | Platform, param: click.Parameter | None, ctx: click.Context | None
     ) -> Platform:

@@ -29,7 +29,7 @@ Exit status:
 @click.command(epilog=_STATUS)
 @click.argument("reference", metavar="REF")
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--platform", type=PlatformType(), metavar="OS/ARCH[/VARIANT]", help="Which image of an index.")
+@click.option("--platform", type=PlatformType(), help="Which image of an index.")
 @client_options
 def unpack(reference: str, directory: Path, platform: Platform | None, clients: Clients) -> None:
     """Unpack the files of the Nydus image REF into DIR, which must be empty or not exist.

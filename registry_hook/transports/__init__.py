@@ -22,7 +22,7 @@ from registry_hook.transports.errors import (
     UnwritableError,
 )
 from registry_hook.transports.layout import LayoutSource
-from registry_hook.transports.location import EngineLocation, parse_location
+from registry_hook.transports.location import EngineLocation, LayoutLocation, parse_location
 from registry_hook.transports.members import TarMembers
 from registry_hook.transports.protocols import ImageSink, ImageSource
 from registry_hook.transports.remote import RegistrySink, RegistrySource
@@ -51,6 +51,30 @@ def open_source(
         return open_engine_image(place.name, work_dir)
     files = TarMembers(place.path) if place.is_archive else DirectoryFiles(place.path)
     return nullcontext(LayoutSource(files, place.name))
+
+
+def refuse_same_place(source: str, destination: str) -> None:
+    """Checks that writing an image does not replace the one that it is made of.
+
+    An archive is always replaced as a whole, so its other names are no other places.
+
+    Args:
+        source: location of what is read.
+        destination: location of what is written.
+
+    Raises:
+        InvalidLocationError: it would be replaced, or a location has none of the forms.
+        TransportError: the source's layout cannot be read.
+    """
+    place, target = parse_location(source), parse_location(destination)
+    if isinstance(place, LayoutLocation) and isinstance(target, LayoutLocation):
+        same = place.path.resolve() == target.path.resolve()
+        if same and not place.is_archive:
+            same = target.name == (place.name or LayoutSource(DirectoryFiles(place.path), None).name)
+    else:
+        same = isinstance(place, Reference) and place.tag is not None and place == target
+    if same:
+        raise InvalidLocationError(f"the result would replace the source: {source!r} is {destination!r}")
 
 
 def open_sink(location: str, client_for: ClientFor) -> AbstractContextManager[ImageSink]:
@@ -89,4 +113,5 @@ __all__ = [
     "copy_image",
     "open_sink",
     "open_source",
+    "refuse_same_place",
 ]

@@ -3,7 +3,7 @@
 ::
 
     TransportError
-    ├── InvalidLocationError   none of the forms of `location.py`
+    ├── InvalidLocationError   none of the forms of `location.py`, or not the place for it
     ├── InvalidLayoutError     the directory or archive is not an OCI layout we can use
     ├── NoSuchImageError       the place holds no image of that name, or several and none was named
     ├── EngineError            the container engine cannot be reached, or failed
@@ -19,7 +19,7 @@ class TransportError(Exception):
 
 
 class InvalidLocationError(TransportError):
-    """The text names no place that we know how to use."""
+    """The text names no place that we know how to use, or one that must not be used so."""
 
 
 class InvalidLayoutError(TransportError):

@@ -44,6 +44,11 @@ class LayoutSource(BlobFiles):
         _check_version(self._read_small(LAYOUT_FILE), files.where)
         self._image = find_image(self._read_small(INDEX_FILE), name, files.where)
 
+    @property
+    def name(self) -> str | None:
+        """The image's name in the layout, also if it was not asked for by name."""
+        return self._image.annotations.get(REF_NAME) or None
+
     def manifest(self, digest: Digest | None = None) -> Manifest:
         """See ImageSource."""
         if digest is None:

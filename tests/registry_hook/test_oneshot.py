@@ -185,3 +185,32 @@ def test_one_file_excludes_what_it_cannot_have(tmp_path: Path, option: str) -> N
     result = convert(tmp_path, "--one-file", option)
     assert result.exit_code == 2
     assert "--one-file" in result.output
+
+
+@pytest.mark.parametrize(
+    ("source", "destination"),
+    [
+        ("oci:{}/in:test", "oci:{}/in:test"),
+        ("oci:{}/in", "oci:{}/in/../in:test"),
+        ("oci-archive:{}/a.tar:x", "oci-archive:{}/a.tar:y"),
+        ("docker://127.0.0.1:1/app", "docker://127.0.0.1:1/app:latest"),
+    ],
+)
+def test_the_source_is_not_replaced(tmp_path: Path, source: str, destination: str) -> None:
+    small_image().write_layout(tmp_path / "in")
+    before = (tmp_path / "in/index.json").read_bytes()
+    for options in ([], ["--one-file"]):
+        result = CliRunner().invoke(
+            main, ["convert", source.format(tmp_path), destination.format(tmp_path), *options]
+        )
+        assert result.exit_code == 2, result.output
+        assert "the result would replace the source" in result.output
+    assert (tmp_path / "in/index.json").read_bytes() == before
+
+
+def test_other_names_and_merged_indexes_may_go_where_the_source_is(tmp_path: Path) -> None:
+    small_image().write_layout(tmp_path / "in")
+    place = f"oci:{tmp_path}/in:test"
+    for destination, *options in ((f"oci:{tmp_path}/in:other",), (place, "--merged-index")):
+        result = CliRunner().invoke(main, ["convert", place, destination, *options])
+        assert result.exit_code == 0, result.output

@@ -91,10 +91,8 @@ def test_annotations_of_an_index_and_its_entries_are_kept(tmp_path: Path, option
     assert made.annotations == {
         "org.example.of": "index", "containerd.io/snapshot/nydus-source-digest": str(digest),
     }  # fmt: skip
-    kept = [{"org.example.of": "a"}, {}]
-    assert [entry.annotations for entry in made.manifests] == (
-        kept * 2 if option == "--merged-index" else kept
-    )
+    kept = [{"org.example.of": "a"}, {}] * (2 if option == "--merged-index" else 1)
+    assert [entry.annotations for entry in made.manifests] == kept
     if option == "--one-file":
         return
     checked = run("check", source, out)
@@ -126,7 +124,7 @@ def test_conversions_of_others_are_replaced_in_a_merged_index(tmp_path: Path, ma
     assert run("convert", source, again, "--merged-index", "--digester=sha256").exit_code == 0
     document = json.loads(named(again).raw)
     del document["annotations"]
-    _, old = document["manifests"]
+    old = document["manifests"][1]
     if mark != "artifact type":
         del old["artifactType"]
     if mark == "feature":
@@ -139,3 +137,40 @@ def test_conversions_of_others_are_replaced_in_a_merged_index(tmp_path: Path, ma
     assert str(named(out).manifests[1].digest) != old["digest"]
     checked = run("check", again, out)
     assert checked.exit_code == 0, checked.output
+
+
+def test_a_version_chooses_between_images_of_one_platform(tmp_path: Path) -> None:
+    source, both = tmp_path / "in", tmp_path / "both"
+    write_index_layout(source, list(zip([small_image("a"), small_image("b")], WINDOWS, strict=True)))
+    assert run("convert", source, both).exit_code == 0
+    names = "windows(10.0.17763)/amd64", "windows(10.0.20348)/amd64"
+    unpack = ("unpack", f"oci:{both}:test", str(tmp_path / "files"), "--platform")
+    result = CliRunner().invoke(main, [*unpack, "windows/amd64"])
+    assert result.exit_code == 1
+    assert f"choose one by --platform out of {names[0]}, {names[1]}" in result.output
+    result = run("convert", source, tmp_path / "x", "--platform", "windows(10.0.1)/amd64")
+    assert f"no image for windows(10.0.1)/amd64, only for {names[0]}, {names[1]}" in result.output
+    for number, name in enumerate(names):
+        out = tmp_path / f"out{number}"
+        result = run("convert", source, out, "--platform", name)
+        assert result.exit_code == 0, result.output
+        assert result.output == f"{named(both).manifests[number].digest}\n"
+        assert CliRunner().invoke(main, [*unpack[:2], f"{out}-files", "--platform", name]).exit_code == 0
+
+
+def test_images_of_one_platform_are_named_by_digest_where_nothing_else_tells(tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    write_index_layout(source, [(small_image("a"), AMD64), (small_image("b"), AMD64)])
+    assert run("convert", source, out).exit_code == 0
+    result = CliRunner().invoke(main, ["unpack", f"oci:{out}:test", str(tmp_path / "files")])
+    assert result.exit_code == 1
+    names = ", ".join(f"linux/amd64 ({entry.digest})" for entry in named(out).manifests)
+    assert f"name one by its digest: {names}" in result.output
+
+
+def test_one_image_that_is_listed_twice_needs_no_choice(tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    write_index_layout(source, [(small_image(), AMD64), (small_image(), ARM64)])
+    assert run("convert", source, out).exit_code == 0
+    result = CliRunner().invoke(main, ["unpack", f"oci:{out}:test", str(tmp_path / "files")])
+    assert result.exit_code == 0, result.output

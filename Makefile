@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.complete
 PEERS := $(PYTHON) -m tests.peers.install
+# Half of the tests wait for programs, so two run at a time; those of one file share its servers.
+SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test interop interop-full fuzz lint check bench compatibility images-doc peers peers-demo peers-debian peers-go peers-rust constraints
@@ -28,7 +30,7 @@ demo: setup peers-demo ## push a real image and watch it become a signed, lazily
 	@$(VENV)/bin/python -m tests.demo
 
 test: setup peers-debian peers-go ## all tests but those that need the Rust peers
-	$(VENV)/bin/pytest -m "not interop and not full"
+	$(VENV)/bin/pytest $(SIDE_BY_SIDE) -m "not interop and not full"
 
 interop: setup peers-debian peers-go peers-rust ## the tests against nydusd and nydus-image
 	$(VENV)/bin/pytest -m "interop and not full"
@@ -45,7 +47,7 @@ lint: setup ## format, lint and strict types
 	$(VENV)/bin/mypy
 
 check: lint ## the fast gate before a commit: lint, and the tests that need no root, network or peer
-	$(VENV)/bin/pytest -q -m "not peers and not interop and not root and not full"
+	$(VENV)/bin/pytest -q $(SIDE_BY_SIDE) -m "not peers and not interop and not root and not full"
 
 bench: setup peers-demo ## measure the speed of a conversion
 	@$(VENV)/bin/python -m tests.benchmarks

@@ -41,7 +41,7 @@ from signer.report import ImageReport, IndexReport, VerificationReport
 from signer.source import Source
 from signer.statements import PREDICATE_SIGN
 
-MAX_CHILDREN: Final = 64
+MAX_CHILDREN: Final = 512  # the service converts up to 256 images; a merged index lists each of them twice
 _APPLIED: Final = (
     Rule.RESOLVE, Rule.BUNDLES, Rule.SIGNATURE, Rule.STATEMENT, Rule.CHUNK_MANIFEST, Rule.PROVENANCE,
     Rule.CONTENT,

@@ -30,9 +30,10 @@ default_ulimits = ["{LIMITS}", "nproc=4096:4096"]
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A container engine whose images and containers are below `root`."""
+    """A container engine: its images and containers are below `root`, its run-time files in `runtime`."""
 
     root: Path
+    runtime: Path
 
     def build(self, context: Path, target: str, image: str) -> None:
         """Builds a target of `docker/Dockerfile` on the base image."""
@@ -77,7 +78,7 @@ class Engine:
 
     @property
     def _storage(self) -> list[str]:
-        return ["--root", str(self.root / "storage"), "--runroot", str(self.root / "run")]
+        return ["--root", str(self.root / "storage"), "--runroot", str(self.runtime / "run")]
 
     @property
     def _environ(self) -> dict[str, str]:
@@ -92,15 +93,17 @@ def engine(root: Path) -> Iterator[Engine]:
         root: an empty directory.
     """
     (root / "containers.conf").write_text(_CONTAINERS_CONF)
-    this = Engine(root)
-    try:
-        this.podman("import", "--quiet", str(base_tar()), BASE)
-        yield this
-    finally:
-        # Not `podman system reset`: that would also remove networks of the machine's own podman.
-        this.podman("rmi", "--all", "--force")
-        _unmount_below(root)
-        shutil.rmtree(root)
+    with tempfile.TemporaryDirectory() as runtime:  # podman takes 50 characters
+        this = Engine(root, Path(runtime))
+        try:
+            this.podman("import", "--quiet", str(base_tar()), BASE)
+            yield this
+        finally:
+            # Not `podman system reset`: that would also remove networks of the machine's own podman.
+            this.podman("rmi", "--all", "--force")
+            _unmount_below(root)
+            _unmount_below(this.runtime)
+            shutil.rmtree(root)
 
 
 def _unmount_below(root: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,29 +35,29 @@ def podman_service(directory: Path) -> Iterator[str]:
     configuration = directory / "containers.conf"
     configuration.write_text(_CONTAINERS_CONF)
     socket = directory / "podman.sock"
-    command = [
-        str(find_program("podman")),
-        *("--root", str(directory / "root"), "--runroot", str(directory / "run"), "--storage-driver", "vfs"),
-        *("--tmpdir", str(directory / "tmp"), "--runtime", "runc", "--cgroup-manager", "cgroupfs"),
-        *("system", "service", "--time", "0", f"unix://{socket}"),
-    ]
     log = directory / "podman.log"
-    with log.open("wb") as output:
+    with tempfile.TemporaryDirectory() as short, log.open("wb") as output:  # podman takes 50 characters
+        command = [
+            str(find_program("podman")),
+            *("--root", str(directory / "root"), "--runroot", f"{short}/run", "--storage-driver", "vfs"),
+            *("--tmpdir", str(directory / "tmp"), "--runtime", "runc", "--cgroup-manager", "cgroupfs"),
+            *("system", "service", "--time", "0", f"unix://{socket}"),
+        ]
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             env={**os.environ, "CONTAINERS_CONF": str(configuration)},
         )  # fmt: skip
-    try:
-        deadline = time.monotonic() + _START_TIMEOUT_S
-        while not socket.exists():
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise ProgramError(f"podman did not serve:\n{log.read_text(errors='replace')[-4000:]}")
-            time.sleep(0.02)
-        yield f"unix://{socket}"
-    finally:
-        process.terminate()
         try:
-            process.wait(_STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            deadline = time.monotonic() + _START_TIMEOUT_S
+            while not socket.exists():
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise ProgramError(f"podman did not serve:\n{log.read_text(errors='replace')[-4000:]}")
+                time.sleep(0.02)
+            yield f"unix://{socket}"
+        finally:
+            process.terminate()
+            try:
+                process.wait(_STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()

@@ -57,6 +57,7 @@ class Findings:
         """Runs a case and checks all that is asked of it."""
         target = TARGETS[case.target]
         before = _status(_RESIDENT)
+        threads = threading.active_count()
         _forget_peak()
         start_s = time.process_time()
         problem = None
@@ -73,7 +74,7 @@ class Findings:
         self.longest_s = max(self.longest_s, spent_s)
         self.peak_bytes = max(self.peak_bytes, added)
         _clear(work)
-        if problem is None and threading.active_count() > 1:
+        if problem is None and threading.active_count() > threads:
             problem = f"leaves threads: {[thread.name for thread in threading.enumerate()]}"
         if problem is None and spent_s > CPU_LIMIT_S:
             problem = f"took {spent_s:.1f} s of processor time"

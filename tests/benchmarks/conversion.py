@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -17,6 +16,7 @@ from converter.image import convert_image
 from converter.oci import Descriptor
 from converter.options import ConvertOptions
 from tests.demo.lazy import layout_blob, layout_image
+from tests.memory import peak_bytes
 
 OPTIONS: Final = {
     "zstd": ConvertOptions(),
@@ -61,7 +61,7 @@ def measure(layout: Path, options: ConvertOptions) -> Measurement:
     return Measurement(
         wall_s=wall_s,
         cpu_s=cpu_s,
-        peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        peak_bytes=peak_bytes(),
         tar_bytes=sum(layer.tar_size for layer in converted.stats.layers),
         stored_bytes=sum(layer.size for layer in converted.manifest.layers),
     )

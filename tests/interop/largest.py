@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-import resource
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -19,6 +18,7 @@ from converter.image import convert_image
 from converter.oci import Descriptor, Digest, ImageManifest, encode_json, media_types, parse_manifest
 from converter.options import ConvertOptions
 from tests.images.tar import END, Entry, encode_entry
+from tests.memory import peak_bytes
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,6 @@ def _convert(image: LargeImage, directory: Path, options: ConvertOptions) -> Mea
         bootstrap=converted.bootstrap.boot_path,
         blobs=directory,
         files=converted.stats.files,
-        peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10,
+        peak_bytes=peak_bytes(),
         seconds=time.monotonic() - started_s,
     )

@@ -21,7 +21,7 @@ from converter.oci import Descriptor, Digest, ImageManifest, media_types
 from converter.options import ConvertOptions
 from converter.rafs.blobs import BlobInfo
 from converter.rafs.contents import Bootstrap
-from converter.rafs.layout import BlobFeature, Compressor, Digester, round_up
+from converter.rafs.layout import BlobFeature, Digester, round_up
 from converter.rafs.reader import read_bootstrap
 from converter.rafs.records import BlobRecord
 
@@ -166,7 +166,7 @@ def _lent_blobs(image: DictionaryImage, *, kernel_mountable: bool) -> list[LentB
             _check_cache_file(cache_file, record, table, indexes)
         blob = BorrowedBlob(listed[blob_id], image.manifest.digest)
         offered_size = int(rows["uncompressed_size"].sum(dtype=np.int64))
-        found.append(LentBlob(blob, _blob_info(record, table), indexes, offered_size, cache_file))
+        found.append(LentBlob(blob, BlobInfo.of(record, table), indexes, offered_size, cache_file))
     return found
 
 
@@ -182,24 +182,6 @@ def _chunk_table(record: BlobRecord, rows: npt.NDArray[Any]) -> ChunkTable:
         values[index] = rows[name]
         column.frombytes(values.tobytes())
     return table
-
-
-def _blob_info(record: BlobRecord, table: ChunkTable) -> BlobInfo:
-    return BlobInfo(
-        blob_id=record.blob_id.decode(),
-        compressor=Compressor(record.compressor),
-        features=BlobFeature(record.features),
-        compressed_size=record.compressed_size,
-        uncompressed_size=record.uncompressed_size,
-        ci_compressor=Compressor(record.ci_compressor),
-        ci_offset=record.ci_offset,
-        ci_compressed_size=record.ci_compressed_size,
-        ci_uncompressed_size=record.ci_uncompressed_size,
-        chunks=table,
-        digester=Digester(record.digester),
-        toc_size=record.toc_size,
-        toc_digest=record.toc_digest,
-    )
 
 
 def _check_cache_file(content: bytes, record: BlobRecord, table: ChunkTable, indexes: Sequence[int]) -> None:

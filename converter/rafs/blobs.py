@@ -69,6 +69,32 @@ class BlobInfo:
     meta_digest: bytes = bytes(32)
     meta_size: int = 0
 
+    @classmethod
+    def of(cls, record: BlobRecord, chunks: ChunkColumns) -> BlobInfo:
+        """What a bootstrap that was read says of a blob; the inverse of `record`.
+
+        Args:
+            record: a row of its blob table, checked.
+            chunks: of the blob.
+        """
+        return cls(
+            blob_id=record.blob_id.decode(),
+            compressor=Compressor(record.compressor),
+            features=BlobFeature(record.features),
+            compressed_size=record.compressed_size,
+            uncompressed_size=record.uncompressed_size,
+            ci_compressor=Compressor(record.ci_compressor),
+            ci_offset=record.ci_offset,
+            ci_compressed_size=record.ci_compressed_size,
+            ci_uncompressed_size=record.ci_uncompressed_size,
+            chunks=chunks,
+            digester=Digester(record.digester),
+            toc_size=record.toc_size,
+            toc_digest=record.toc_digest,
+            meta_digest=record.meta_digest,
+            meta_size=record.meta_size,
+        )
+
     @property
     def blocks(self) -> int:
         """Blocks of the uncompressed address space."""

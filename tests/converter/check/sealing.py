@@ -286,23 +286,7 @@ def blob_infos(parts: Parts) -> list[BlobInfo]:
     for record in read_bootstrap(parts.boot).blobs:
         is_index = bool(record.features & BlobFeature.SEPARATE)
         digest = Digest(record.meta_digest.hex() if is_index else record.blob_id.decode())
-        infos.append(
-            BlobInfo(
-                blob_id=record.blob_id.decode(),
-                compressor=Compressor(record.compressor),
-                features=BlobFeature(record.features),
-                compressed_size=record.compressed_size,
-                uncompressed_size=record.uncompressed_size,
-                ci_compressor=Compressor(record.ci_compressor),
-                ci_offset=record.ci_offset,
-                ci_compressed_size=record.ci_compressed_size,
-                ci_uncompressed_size=record.ci_uncompressed_size,
-                chunks=chunk_table(parts, digest),
-                digester=parts.digester,
-                meta_digest=record.meta_digest,
-                meta_size=record.meta_size,
-            )
-        )
+        infos.append(BlobInfo.of(record, chunk_table(parts, digest)))
     return infos
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from converter.errors import BootstrapError
 from converter.rafs.blobs import BlobInfo
 from converter.rafs.bootstrap import encode_bootstrap
-from converter.rafs.layout import BlobFeature, Compressor
+from converter.rafs.layout import Compressor
 from converter.rafs.reader import Bootstrap, read_bootstrap
 from converter.tree import FileTree, device_number
 from tests.converter.rafs.samples import Chunks, Metadata, TreeBuilder
@@ -69,20 +69,7 @@ def blob_infos(bootstrap: Bootstrap) -> list[BlobInfo]:
             chunks.compressed_size[index] = int(row["compressed_size"])
             chunks.uncompressed_offset[index] = int(row["uncompressed_offset"])
             chunks.compressed_offset[index] = int(row["compressed_offset"])
-        infos.append(
-            BlobInfo(
-                blob_id=record.blob_id.decode(),
-                compressor=Compressor(record.compressor),
-                features=BlobFeature(record.features),
-                compressed_size=record.compressed_size,
-                uncompressed_size=record.uncompressed_size,
-                ci_compressor=Compressor(record.ci_compressor),
-                ci_offset=record.ci_offset,
-                ci_compressed_size=record.ci_compressed_size,
-                ci_uncompressed_size=record.ci_uncompressed_size,
-                chunks=chunks,
-            )
-        )
+        infos.append(BlobInfo.of(record, chunks))
     return infos
 
 

@@ -15,9 +15,9 @@ from typing import Any, Final
 from converter.classify import Kind, classify
 from converter.errors import InvalidImageError, UnsupportedImageError
 from converter.gzip_file import GzipFile
-from converter.image_documents import HISTORY_ENTRY, parse_config
+from converter.image_documents import HISTORY_ENTRY, encode_config, encode_manifest, parse_config
 from converter.nydus_image import NydusImage
-from converter.oci import Descriptor, Digest, ImageManifest, encode_json, media_types, parse_manifest
+from converter.oci import Descriptor, Digest, ImageManifest, media_types
 from converter.progress import NO_PROGRESS, Progress
 from converter.tar import Entry, EntryType
 from converter.tar.paths import show
@@ -149,10 +149,7 @@ def _config(image: NydusImage, diff_id: Digest) -> bytes:
         history[number] = {**entry, "empty_layer": True}
     history.append({"created_by": _CREATED_BY})
     rootfs = {**document["rootfs"], "diff_ids": [str(diff_id)]}
-    try:
-        return encode_json({**document, "rootfs": rootfs, "history": history})
-    except (UnicodeEncodeError, ValueError) as error:
-        raise InvalidImageError(f"the image config cannot be written again: {error}") from error
+    return encode_config({**document, "rootfs": rootfs, "history": history})
 
 
 def _manifest(source: ImageManifest, config: bytes, layer: Descriptor) -> ImageManifest:
@@ -169,7 +166,7 @@ def _manifest(source: ImageManifest, config: bytes, layer: Descriptor) -> ImageM
     }
     if annotations:
         document["annotations"] = annotations
-    manifest = parse_manifest(encode_json(document))
-    if not isinstance(manifest, ImageManifest) or classify(manifest) is not Kind.IMAGE:
+    manifest = encode_manifest(document, source)
+    if classify(manifest) is not Kind.IMAGE:
         raise AssertionError("what was written as a plain image was read as something else")
     return manifest

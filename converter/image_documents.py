@@ -54,8 +54,17 @@ def convert_config(source: Mapping[str, Any], diff_ids: Sequence[Digest]) -> byt
     """
     rootfs = source["rootfs"] | {"diff_ids": [str(diff_id) for diff_id in diff_ids]}
     history = [*(source.get("history") or []), HISTORY_ENTRY]
+    return encode_config({**source, "rootfs": rootfs, "history": history})
+
+
+def encode_config(document: Mapping[str, Any]) -> bytes:
+    """Writes an image config whose content is the source's but for layers and history.
+
+    Raises:
+        InvalidImageError: it has text that is not Unicode, or a number like NaN or 1e999.
+    """
     try:
-        return encode_json({**source, "rootfs": rootfs, "history": history})
+        return encode_json(document)
     except UnicodeEncodeError as error:
         raise InvalidImageError(f"the image config has text that is not Unicode: {error}") from error
     except ValueError as error:
@@ -102,6 +111,20 @@ def convert_manifest(
         media_types.ANNOTATION_NYDUS_FS_VERSION: str(options.fs_version),
         **({media_types.ANNOTATION_DICTIONARY: ",".join(map(str, dictionary))} if dictionary else {}),
     }
+    return encode_manifest(document, source)
+
+
+def encode_manifest(document: Mapping[str, Any], source: ImageManifest) -> ImageManifest:
+    """Writes the manifest of an image that was made of another one, and reads it as others will.
+
+    Args:
+        document: the manifest.
+        source: what the image was made of.
+
+    Raises:
+        InvalidImageError: the annotations, which are the source's, are not Unicode.
+        LimitExceededError: the manifest would be too large.
+    """
     try:
         manifest = parse_manifest(encode_json(document))
     except UnicodeEncodeError as error:

@@ -12,13 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from converter.errors import InvalidImageError, LimitExceededError
 from converter.fs_verity import FsVerity
 from converter.image import ConvertedImage, OpenLayer, convert_image
-from converter.image_documents import parse_config
+from converter.image_documents import encode_config, encode_manifest, parse_config
 from converter.nydus_image import NydusImage, stored_chunk
-from converter.oci import Descriptor, Digest, ImageManifest, encode_json, media_types, parse_manifest
-from converter.oci.errors import InvalidManifestError
+from converter.oci import Descriptor, Digest, ImageManifest, media_types
 from converter.options import ConvertOptions
 from converter.progress import NO_PROGRESS, Progress
 from converter.rafs.flat import lay_out
@@ -169,10 +167,7 @@ def _config(source: dict[str, Any], layer: Digest) -> bytes:
         entry | {"empty_layer": True} if isinstance(entry, dict) else entry
         for entry in source.get("history") or []
     ]
-    try:
-        return encode_json({**source, "rootfs": rootfs, "history": [*history, _HISTORY_ENTRY]})
-    except ValueError as error:  # UnicodeEncodeError too
-        raise InvalidImageError(f"the image config cannot be written again: {error}") from error
+    return encode_config({**source, "rootfs": rootfs, "history": [*history, _HISTORY_ENTRY]})
 
 
 def _manifest(source: ImageManifest, config: bytes, layer: Descriptor) -> ImageManifest:
@@ -186,12 +181,4 @@ def _manifest(source: ImageManifest, config: bytes, layer: Descriptor) -> ImageM
         **source.annotations,
         media_types.ANNOTATION_SOURCE_DIGEST: str(source.digest),
     }
-    try:
-        manifest = parse_manifest(encode_json(document))
-    except UnicodeEncodeError as error:
-        raise InvalidImageError(f"{source.digest} has annotations that are not Unicode: {error}") from error
-    except InvalidManifestError as error:
-        raise LimitExceededError(f"the converted image cannot be described: {error}") from error
-    if not isinstance(manifest, ImageManifest):
-        raise AssertionError("what was written as an image manifest was read as something else")
-    return manifest
+    return encode_manifest(document, source)

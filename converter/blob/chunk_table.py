@@ -18,8 +18,14 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from converter.blob.layout import CHUNK_ALIGNMENT, DIGEST_SIZE, MAX_COMPRESSED_OFFSET
-from converter.errors import BlobError
+from converter.blob.layout import (
+    CHUNK_ALIGNMENT,
+    DIGEST_SIZE,
+    MAX_COMPRESSED_OFFSET,
+    MAX_UNCOMPRESSED_SIZE,
+)
+from converter.errors import BlobError, LimitExceededError
+from converter.rafs.layout import MAX_CHUNK_INDEX
 
 CHUNK_INFO: Final = np.dtype([("uncompressed", "<u8"), ("stored", "<u8")])
 CHUNK_INFO_SIZE: Final = 16
@@ -54,6 +60,27 @@ class ChunkTable:
     def __len__(self) -> int:
         """Number of chunks."""
         return len(self.uncompressed_size)
+
+    def add_content(self, digest: bytes, size: int, offset: int, chunk_size: int) -> None:
+        """Adds a chunk; where it is stored, the owner of the table adds.
+
+        Args:
+            digest: of its content.
+            size: of its content, in bytes.
+            offset: in the uncompressed address space.
+            chunk_size: the largest that a chunk of the blob can be, in bytes.
+
+        Raises:
+            LimitExceededError: a blob of RAFS holds no more.
+        """
+        if len(self) > MAX_CHUNK_INDEX or offset > MAX_UNCOMPRESSED_SIZE - chunk_size:
+            raise LimitExceededError(
+                f"the layer has more than {len(self)} distinct chunks or {offset} bytes;"
+                " a RAFS blob holds no more"
+            )
+        self.digests += digest
+        self.uncompressed_size.append(size)
+        self.uncompressed_offset.append(offset)
 
     def digest(self, index: int) -> bytes:
         """Digest of one uncompressed chunk."""

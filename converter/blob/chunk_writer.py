@@ -8,14 +8,14 @@ from typing import Final, Self
 
 from converter.blob.chunk_table import ChunkTable
 from converter.blob.compress import OrderedPool, batch_worker
-from converter.blob.layout import CHUNK_ALIGNMENT, MAX_COMPRESSED_OFFSET, MAX_UNCOMPRESSED_SIZE
+from converter.blob.layout import CHUNK_ALIGNMENT, MAX_COMPRESSED_OFFSET
 from converter.blob.spool_file import SpoolFile
 from converter.blob_pool import BlobPool, ChunkUse
 from converter.chunk_digest import digest_function
 from converter.errors import LimitExceededError
 from converter.image_form import DIGESTER
 from converter.options import ConvertOptions
-from converter.rafs.layout import MAX_CHUNK_INDEX, round_up
+from converter.rafs.layout import round_up
 
 _BATCH_BYTES: Final = 2 << 20
 _BATCH_CHUNKS: Final = 1024
@@ -89,14 +89,7 @@ class ChunkWriter:
     def _append(self, digest: bytes, chunk: bytes) -> int:
         table = self.table
         index, size = len(table), len(chunk)
-        if index > MAX_CHUNK_INDEX or self.uncompressed_size > MAX_UNCOMPRESSED_SIZE - len(self.zeros):
-            raise LimitExceededError(
-                f"the layer has more than {index} distinct chunks or {self.uncompressed_size} bytes;"
-                " a RAFS blob holds no more"
-            )
-        table.digests += digest
-        table.uncompressed_size.append(size)
-        table.uncompressed_offset.append(self.uncompressed_size)
+        table.add_content(digest, size, self.uncompressed_size, len(self.zeros))
         self.uncompressed_size += round_up(size, self._alignment)
         self._batch.append(chunk)
         self._batch_bytes += size

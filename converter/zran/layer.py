@@ -10,19 +10,19 @@ from typing import BinaryIO
 
 from converter.blob.chunk_table import ChunkTable
 from converter.blob.layer_blob import LayerBlob
-from converter.blob.layout import CHUNK_ALIGNMENT, MAX_UNCOMPRESSED_SIZE
+from converter.blob.layout import CHUNK_ALIGNMENT
 from converter.blob.spool_file import SpoolFile
 from converter.blob.writer import BlobWriter
 from converter.blob_pool import ChunkUse
 from converter.chunk_digest import digest_function
 from converter.decompress import Compression, StoredInput
-from converter.errors import InvalidLayerError, LimitExceededError
+from converter.errors import InvalidLayerError
 from converter.image_form import DIGESTER
 from converter.layer import ConvertedLayer, LayerStats
 from converter.oci import Descriptor, Digest
 from converter.options import ConvertOptions
 from converter.progress import Progress
-from converter.rafs.layout import MAX_CHUNK_INDEX, round_up
+from converter.rafs.layout import round_up
 from converter.read_ahead import ReadAhead
 from converter.tar import TarReader
 from converter.tar_loader import CountingReader, TarLoader, reporting
@@ -171,14 +171,7 @@ class _Chunks:
     def _append(self, digest: bytes, size: int, offset: int) -> int:
         table = self.table
         index = len(table)
-        if index > MAX_CHUNK_INDEX or self.uncompressed_size > MAX_UNCOMPRESSED_SIZE - len(self.zeros):
-            raise LimitExceededError(
-                f"the layer has more than {index} distinct chunks or {self.uncompressed_size} bytes;"
-                " a RAFS blob holds no more"
-            )
-        table.digests += digest
-        table.uncompressed_size.append(size)
-        table.uncompressed_offset.append(self.uncompressed_size)
+        table.add_content(digest, size, self.uncompressed_size, len(self.zeros))
         self.offsets.append(offset)
         self.uncompressed_size += round_up(size, CHUNK_ALIGNMENT)
         return index

@@ -12,6 +12,7 @@ from registry_hook.registry.auth import repository_scopes
 from registry_hook.registry.errors import ProtocolError, SizeMismatchError
 from registry_hook.registry.responses import shown
 from registry_hook.registry.session import Call, Session
+from registry_hook.seekable import SeekableFile
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -28,7 +29,7 @@ def open_seekable(
     return closing(io.BufferedReader(RangedBlob(session, repository, descriptor)))
 
 
-class RangedBlob(io.RawIOBase):
+class RangedBlob(SeekableFile):
     """A blob of a registry as a file; keeps the last few blocks of it.
 
     Args:
@@ -38,27 +39,11 @@ class RangedBlob(io.RawIOBase):
     """
 
     def __init__(self, session: Session, repository: str, descriptor: Descriptor) -> None:
-        super().__init__()
+        super().__init__(descriptor.size)
         self._session = session
         self._path = f"{repository}/blobs/{descriptor.digest}"
         self._scopes = repository_scopes(repository, "pull")
-        self._size = descriptor.size
-        self._position = 0
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Moves the position."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = max(0, base + offset)
-        return self._position
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         """Reads up to the end of a block.

@@ -11,6 +11,7 @@ import tarfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from registry_hook.seekable import SeekableFile
 from registry_hook.transports.errors import InvalidLayoutError
 
 if TYPE_CHECKING:
@@ -95,29 +96,13 @@ class _Headers(io.BufferedReader):
         return super().read(size)
 
 
-class _Slice(io.RawIOBase):
+class _Slice(SeekableFile):
     """The bytes [offset, offset + size) of a file."""
 
     def __init__(self, path: Path, offset: int, size: int) -> None:
-        super().__init__()
+        super().__init__(size)
         self._file = path.open("rb", buffering=0)
         self._offset = offset
-        self._size = size
-        self._position = 0
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Moves the position."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = max(0, base + offset)
-        return self._position
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         """Reads up to the end of the slice."""

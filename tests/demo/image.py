@@ -86,11 +86,12 @@ def _pypi_layer(scratch: Path) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
         # tarfile walks directories in sorted order, so the layer's bytes follow from its files.
-        tar.add(target, SITE, filter=_neutral)
+        tar.add(target, SITE, filter=neutral)
     return buffer.getvalue()
 
 
-def _neutral(member: tarfile.TarInfo) -> tarfile.TarInfo:
+def neutral(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """A member without what depends on who made it, and when."""
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     member.mtime = EPOCH_S

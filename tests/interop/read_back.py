@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
 from converter.nydus_image import decode_chunk, stored_chunk
 from converter.rafs.reader import Bootstrap
-from tests.trees import KINDS, Node, Tree
+from tests.reader_tree import snapshot_of
+from tests.trees import Tree
 
 
 def by_reader(bootstrap: Bootstrap, blobs: Path, contents: Contents | None = None) -> Tree:
@@ -23,38 +21,8 @@ def by_reader(bootstrap: Bootstrap, blobs: Path, contents: Contents | None = Non
         blobs: directory with the blobs, by their ids.
         contents: reads files; not needed where the blobs have their chunks themselves.
     """
-    tree = bootstrap.tree
-    names: dict[int, list[bytes]] = defaultdict(list)
-    paths = {tree.ROOT: b""}
-    for directory, name, inode in tree.walk():
-        path = paths[directory] + b"/" + name
-        paths[inode] = path
-        names[inode].append(path[1:])
-    names[tree.ROOT] = [b"."]
     contents = contents or Contents(bootstrap, blobs)
-    nodes: Tree = {}
-    for inode, group in names.items():
-        is_directory = tree.is_directory(inode)
-        below = sum(map(tree.is_directory, tree.children(inode).values())) if is_directory else 0
-        links = 2 + below if is_directory else len(group)
-        kind = KINDS[stat.S_IFMT(tree.mode[inode])]
-        node = Node(
-            kind=kind,
-            mode=stat.S_IMODE(tree.mode[inode]),
-            uid=tree.uid[inode],
-            gid=tree.gid[inode],
-            mtime_s=tree.mtime_s[inode],
-            size=tree.size[inode],
-            links=links,
-            stat_links=links,
-            target=tree.symlink_target.get(inode, b""),
-            group=min(group) if len(group) > 1 else b"",
-            device=_device(tree.rdev[inode]),
-            xattrs=tuple((os.fsdecode(name), value) for name, value in tree.xattrs.get(inode, ())),
-            sha256=contents.sha256(inode) if kind == "file" else "",
-        )
-        nodes.update(dict.fromkeys(group, node))
-    return nodes
+    return snapshot_of(bootstrap.tree, contents.sha256)
 
 
 class Contents:
@@ -77,8 +45,3 @@ class Contents:
             stored = self._blobs[chunk.blob][chunk.offset : chunk.offset + chunk.stored_size].tobytes()
             digest.update(decode_chunk(stored, chunk, self._bootstrap.blobs[chunk.blob]))
         return digest.hexdigest()
-
-
-def _device(encoded: int) -> int:
-    """A device number of the kernel (Linux `include/linux/kdev_t.h`, new_decode_dev) as `stat` shows it."""
-    return os.makedev((encoded & 0xFFF00) >> 8, (encoded & 0xFF) | ((encoded >> 12) & 0xFFF00))

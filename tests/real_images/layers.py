@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
-from tests.demo.image import EPOCH_S
+from tests.demo.image import neutral
 
 _PIECE: Final = 1 << 20
 _LEVEL: Final = 6
@@ -82,7 +82,7 @@ def pack(directory: Path, scratch: Path, prefix: str = "", *, is_upper: bool = F
             if is_upper and _is_whiteout(member):
                 tar.addfile(tarfile.TarInfo(_marker(name)))
                 continue
-            _add(tar, member if is_upper else _neutral(member), path)
+            _add(tar, member if is_upper else neutral(member), path)
             if is_upper and _is_opaque(path, member):
                 tar.addfile(tarfile.TarInfo(f"{name}/.wh..wh..opq"))
     return target
@@ -127,11 +127,3 @@ def _marker(name: str) -> str:
 
 def _is_opaque(path: Path, member: tarfile.TarInfo) -> bool:
     return member.isdir() and _OPAQUE_XATTR in os.listxattr(path)
-
-
-def _neutral(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    member.mtime = EPOCH_S
-    member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644  # whatever the umask is
-    return member

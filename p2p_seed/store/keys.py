@@ -22,6 +22,11 @@ def blob_key(digest: Digest) -> str:
     return f"{BLOBS}{digest.hex[:2]}/{digest.hex}/data"
 
 
+def chunk_list_key(blob: Digest) -> str:
+    """The key of a blob's chunk list, below the same root or prefix; Distribution has nothing there."""
+    return f"dragonhook/chunk-lists/sha256/{blob.hex[:2]}/{blob.hex}"
+
+
 def parse_blob_key(key: str) -> Digest | None:
     """The digest whose `blob_key` is `key`, or None if it is no blob's key."""
     match = _KEY.fullmatch(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from p2p_seed.errors import StoreConfigurationError
@@ -23,23 +24,43 @@ def open_store(location: str, s3: S3Access | None = None, create: bool = False) 
     Raises:
         StoreConfigurationError: the location is neither, or cannot be used.
     """
+    place = parse_location(location)
+    if isinstance(place, Path):
+        if create:
+            _create(place)
+        return DirectoryStore(place)
+    # Importing boto3 takes 0.2 s, and many installations never need it.
+    from p2p_seed.store.s3 import S3Store
+
+    return S3Store(place.name, place.prefix, s3 or S3Access())
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A bucket, and what stands before all keys in it; empty or without a slash at its ends."""
+
+    name: str
+    prefix: str
+
+
+def parse_location(location: str) -> Path | Bucket:
+    """Reads the location of a store.
+
+    Raises:
+        StoreConfigurationError: it is neither `filesystem:` with an absolute path nor `s3://` with a bucket.
+    """
     if location.startswith("filesystem:"):
         root = Path(location.removeprefix("filesystem:"))
         if not root.is_absolute():
             raise StoreConfigurationError(
                 f"{location!r} needs an absolute path, as in filesystem:/var/lib/store"
             )
-        if create:
-            _create(root)
-        return DirectoryStore(root)
+        return root
     if location.startswith("s3://"):
-        bucket, _, prefix = location.removeprefix("s3://").partition("/")
-        if not bucket:
+        name, _, prefix = location.removeprefix("s3://").partition("/")
+        if not name:
             raise StoreConfigurationError(f"{location!r} names no bucket, as in s3://bucket/prefix")
-        # Importing boto3 takes 0.2 s, and many installations never need it.
-        from p2p_seed.store.s3 import S3Store
-
-        return S3Store(bucket, prefix, s3 or S3Access())
+        return Bucket(name, prefix.strip("/"))
     raise StoreConfigurationError(f"{location!r} is neither filesystem:PATH nor s3://BUCKET/PREFIX")
 
 

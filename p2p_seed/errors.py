@@ -11,8 +11,10 @@
     │   ├── CorruptBlobError         the bytes stored are not those the digest names: alert
     │   ├── StoreConfigurationError  refused until a human changes settings or permissions: alert
     │   └── StoreUnavailableError    may work later: retry
-    └── EngineError
-        └── EngineUnavailableError   the P2P engine may answer later: retry
+    ├── EngineError
+    │   ├── EngineConfigurationError refused until a human changes settings or the engine's set-up: alert
+    │   └── EngineUnavailableError   the P2P engine may answer later: retry
+    └── OriginUrlError               a URL of the origin is not to be served, or cannot be made: refuse
 """
 
 
@@ -56,5 +58,13 @@ class EngineError(SeedingError):
     """A P2P engine could not do what was asked."""
 
 
+class EngineConfigurationError(EngineError):
+    """The engine refuses until its settings or its set-up are changed."""
+
+
 class EngineUnavailableError(EngineError):
     """The engine did not answer or is overloaded; the same request may succeed later."""
+
+
+class OriginUrlError(SeedingError):
+    """A URL of the origin has no valid signature, or its settings make none."""

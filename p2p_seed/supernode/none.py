@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from converter.oci import Descriptor
-from p2p_seed.supernode.engine import SeedOutcome
+from converter.oci import Descriptor, Digest
+from p2p_seed.supernode.engine import Capabilities, EngineHealth, OnProgress, SeedOutcome, unheard
 
 
 class NoneEngine:
@@ -14,6 +14,29 @@ class NoneEngine:
         """`none`, as in the settings."""
         return "none"
 
-    def seed(self, blob: Descriptor) -> SeedOutcome:
+    @property
+    def capabilities(self) -> Capabilities:
+        """It can do nothing."""
+        return Capabilities(ranges=False, one_task_per_blob=False, presence=False, deletion=False)
+
+    def seed(
+        self,
+        blob: Descriptor,
+        on_progress: OnProgress = unheard,  # noqa: ARG002 (of the interface)
+    ) -> SeedOutcome:
         """Does nothing and reports that."""
         return SeedOutcome(blob.digest, seeded=False, reason="not seeded: no engine configured")
+
+    def holds(self, blob: Descriptor) -> bool:  # noqa: ARG002 (of the interface)
+        """Nobody holds anything."""
+        return False
+
+    def forget(self, digest: Digest) -> None:
+        """There is nothing to forget."""
+
+    def health(self) -> EngineHealth:
+        """Nothing is missing that is not wanted."""
+        return EngineHealth(ok=True, detail="no engine configured")
+
+    def close(self) -> None:
+        """Nothing is open."""

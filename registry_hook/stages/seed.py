@@ -18,7 +18,8 @@ def seed(services: Services, request: PublicationRequest, converted: JsonObject)
         `seeded`: whether every blob is proven to be at the seed peers, and `seeding`: a line for people.
     """
     with translated():
-        report = seed_blobs(services.seeding, _blobs(services, request.repository, converted))
+        blobs = _blobs(services, request.repository, converted)
+        report = seed_blobs({services.seeding.name: services.seeding}, blobs)
     return {"seeded": report.seeded, "seeding": report.summary}
 
 

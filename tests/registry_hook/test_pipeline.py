@@ -49,7 +49,7 @@ def test_a_push_is_converted_signed_and_published(world: World) -> None:
         "digest": world.tag("v1-nydus"),
         "source": str(source),
         "seeded": False,
-        "seeding": "0 of 2 blobs seeded; not seeded: no engine configured",
+        "seeding": "0 of 2 blobs seeded; none: not seeded: no engine configured",
     }
     assert verified_source(world, "v1-nydus") == source
     stored = {digest.hex for digest in world.services.store.digests()}

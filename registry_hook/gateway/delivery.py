@@ -36,7 +36,8 @@ class Delivery:
 
         Args:
             blob: just opened.
-            patience_s: how long to wait for its first bytes; None waits for as long as the source does.
+            patience_s: how long to wait for its first bytes, and for each further piece; None waits for as
+                long as the source does.
 
         Returns:
             The complete answer; a short one is left to aiohttp to write.
@@ -56,7 +57,7 @@ class Delivery:
             if self.response is None:
                 self.response = web.StreamResponse(status=answer.status, headers=answer.headers)
                 await self.response.prepare(self._request)
-            await self._send(blob, self.response, first)
+            await self._send(blob, self.response, first, patience_s)
         self.sent_bytes = answer.length
         return self.response
 
@@ -76,12 +77,14 @@ class Delivery:
             )
         return self._answer
 
-    async def _send(self, blob: OpenBlob, response: web.StreamResponse, first: bytes) -> None:
+    async def _send(
+        self, blob: OpenBlob, response: web.StreamResponse, first: bytes, patience_s: float | None
+    ) -> None:
         if first:
             await response.write(first)
             self.sent_bytes += len(first)
         try:
-            await blob.send_rest(self._request, response)
+            await blob.send_rest(self._request, response, patience_s)
         except BrokenOffError as error:
             self.sent_bytes += error.sent_bytes
             raise

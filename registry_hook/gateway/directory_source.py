@@ -28,6 +28,7 @@ class DirectorySource:
 
     def __init__(self, name: str, store: DirectoryStore) -> None:
         self.name = name
+        self.self_reliant = False
         self._store = store
 
     async def open(self, digest: Digest, asked_by_push: bool) -> OpenBlob | None:  # noqa: ARG002  always fresh
@@ -37,7 +38,7 @@ class DirectorySource:
         except BlobNotFoundError:
             return None
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """See `Source.close`: there is nothing to give back."""
 
 
@@ -51,7 +52,12 @@ class _OpenFile:
         self._start, self._length = start, length
         return b""
 
-    async def send_rest(self, request: web.BaseRequest, response: web.StreamResponse) -> None:  # noqa: ARG002
+    async def send_rest(
+        self,
+        request: web.BaseRequest,
+        response: web.StreamResponse,  # noqa: ARG002
+        patience_s: float | None,  # noqa: ARG002  sendfile waits for the client only
+    ) -> None:
         transport = request.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client is gone")

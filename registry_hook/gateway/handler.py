@@ -24,7 +24,8 @@ from registry_hook.gateway.sources import OpenBlob, Source, TooSlowError, within
 # long rest harms nobody, since the source is still asked for what no other has.
 REST_S: Final = 10.0
 
-# How long a source may take to find a blob, and again to begin with it, while another could be asked instead.
+# How long a source may take to find a blob, again to begin with it, and for each further piece, while another
+# could be asked instead.
 # nydusd gives up after 5 s, and a server that accepts connections but answers none takes longer than that to
 # fail.
 PATIENCE_S: Final = 2.0
@@ -110,7 +111,8 @@ class BlobHandler:
         while waiting:
             source = waiting.popleft()
             # Asked again because no other could help, a slow one gets all the time that it takes.
-            patience_s = PATIENCE_S if waiting and source.name not in slow else None
+            hurried = bool(waiting) and source.name not in slow and not source.self_reliant
+            patience_s = PATIENCE_S if hurried else None
             try:
                 opening = source.open(digest, asked_by_push=request.method == "HEAD")
                 blob = await within(patience_s, opening)
@@ -153,7 +155,8 @@ class BlobHandler:
         return sorted(self._sources, key=lambda source: self._resting_until.get(source.name, 0.0) > now)
 
     def _source_failed(self, source: Source, digest: Digest, error: StoreError) -> None:
-        self._resting_until[source.name] = time.monotonic() + REST_S
+        if not source.self_reliant:
+            self._resting_until[source.name] = time.monotonic() + REST_S
         self._metrics.source_errors.labels(source.name).inc()
         self._log.warning("source failed", source=source.name, digest=str(digest), error=str(error))
 

@@ -109,7 +109,7 @@ async def serving(settings: GatewaySettings, sources: Sequence[Source]) -> Async
         state.stopping = True
         await _drain(runners, settings.drain_timeout_s, log)
         for source in sources:
-            source.close()
+            await source.close()
 
 
 def make_sources(settings: GatewaySettings) -> list[Source]:

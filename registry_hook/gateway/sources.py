@@ -33,6 +33,10 @@ class TooSlowError(StoreUnavailableError):
     """A source did not answer in the time it was given; it may answer yet."""
 
 
+class StalledError(BrokenOffError, TooSlowError):
+    """A source became too slow after a part was sent; it may go on yet."""
+
+
 _Result = TypeVar("_Result")
 
 
@@ -76,11 +80,19 @@ class OpenBlob(Protocol):
         """
         ...
 
-    async def send_rest(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+    async def send_rest(
+        self, request: web.BaseRequest, response: web.StreamResponse, patience_s: float | None
+    ) -> None:
         """Sends what follows the bytes that `begin` returned.
 
+        Args:
+            request: where the bytes go.
+            response: its answer, whose header is out.
+            patience_s: how long to wait for each further piece of the source; None waits for as long as the
+                source itself does.
+
         Raises:
-            BrokenOffError: the source failed on the way.
+            BrokenOffError: the source failed on the way; a `StalledError` if it may only be slow.
             ConnectionError: the client is gone.
         """
         ...
@@ -98,6 +110,15 @@ class Source(Protocol):
         """What logs and metrics call it."""
         ...
 
+    @property
+    def self_reliant(self) -> bool:
+        """Whether it keeps its own time and spares its own failing parts.
+
+        Then it is asked in its turn each time, and nobody hurries it. Otherwise it is given a limited time,
+        and asked last for a while after a failure.
+        """
+        ...
+
     async def open(self, digest: Digest, asked_by_push: bool) -> OpenBlob | None:
         """Opens a blob; None if the source does not have it.
 
@@ -111,6 +132,6 @@ class Source(Protocol):
         """
         ...
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Gives back threads and connections, without waiting for those in use."""
         ...

@@ -15,7 +15,7 @@ from aiohttp import web
 from converter.oci import Digest
 from p2p_seed.errors import BlobNotFoundError, StoreError
 from p2p_seed.store import BlobReader
-from registry_hook.gateway.sources import BrokenOffError, OpenBlob
+from registry_hook.gateway.sources import BrokenOffError, OpenBlob, StalledError, TooSlowError, within
 
 _SIZES_KEPT: Final = 65_536
 
@@ -32,6 +32,7 @@ class StreamSource:
 
     def __init__(self, name: str, store: BlobReader, threads: int) -> None:
         self.name = name
+        self.self_reliant = False
         self._store = store
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._sizes: OrderedDict[Digest, int] = OrderedDict()
@@ -51,7 +52,7 @@ class StreamSource:
             self._sizes.popitem(last=False)
         return _OpenStream(self, digest, size_bytes)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """See `Source.close`."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -121,11 +122,18 @@ class _OpenStream:
             self._ahead = self._pieces.next()
         return first
 
-    async def send_rest(self, request: web.BaseRequest, response: web.StreamResponse) -> None:  # noqa: ARG002
+    async def send_rest(
+        self,
+        request: web.BaseRequest,  # noqa: ARG002
+        response: web.StreamResponse,
+        patience_s: float | None,
+    ) -> None:
         sent = 0
         while self._pieces is not None and self._ahead is not None and sent < self._length:
             try:
-                piece = await self._ahead
+                piece = await within(patience_s, self._ahead)
+            except TooSlowError as error:
+                raise StalledError(str(error), sent) from error
             except StoreError as error:
                 raise BrokenOffError(str(error), sent) from error
             if not piece:

@@ -144,6 +144,7 @@ class FakeSource:
     most_under_way: int = 0
     asked_by_push: list[bool] = field(default_factory=list)
     ranges: list[tuple[int, int]] = field(default_factory=list)
+    self_reliant: bool = False
 
     async def open(self, digest: Digest, asked_by_push: bool) -> OpenBlob | None:
         self.asked_by_push.append(asked_by_push)
@@ -158,7 +159,7 @@ class FakeSource:
             await asyncio.sleep(0.01)
         return FakeBlob(self, self.blobs[digest])
 
-    def close(self) -> None:
+    async def close(self) -> None:
         pass
 
 
@@ -179,7 +180,9 @@ class FakeBlob:
         self._rest = (end, start + length)
         return self._content[start:end]
 
-    async def send_rest(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+    async def send_rest(
+        self, request: web.BaseRequest, response: web.StreamResponse, patience_s: float | None
+    ) -> None:
         if self._source.crash is not None:
             raise self._source.crash
         start, end = self._rest

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -256,6 +256,8 @@ class SlowStore:
     ends_after: int | None = None
     hangs: threading.Event | None = None
     read_hangs: threading.Event | None = None
+    stalls_at: int | None = None
+    may_go_on: threading.Event = field(default_factory=threading.Event)
     sizes_asked: int = 0
     present: bool = True
     open_reads: int = 0
@@ -279,6 +281,8 @@ class SlowStore:
                     return
                 if self.fails_after is not None and position >= self.fails_after:
                     raise StoreUnavailableError("the network is gone")
+                if self.stalls_at is not None and position >= self.stalls_at:
+                    self.may_go_on.wait(20)
                 yield self.content[position : min(end, position + self.piece_bytes)]
         finally:
             self.open_reads -= 1
@@ -358,6 +362,37 @@ def test_another_source_takes_over_from_one_that_hangs(where: str, monkeypatch: 
         assert time.monotonic() - began < 5
         assert hanging.sizes_asked == 1  # It rests now.
         may_answer.set()
+
+
+def test_another_source_goes_on_for_one_that_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry_hook.gateway.handler.PATIENCE_S", 0.3)
+    slow, good = SlowStore(CONTENT, stalls_at=1_500_000), FakeSource("registry", BLOBS)
+    with running([StreamSource("store", slow, 4), good]) as url:
+        began = time.monotonic()
+        assert ask(url, PATH).body == CONTENT
+        assert time.monotonic() - began < 5
+        assert good.ranges == [(1_500_000, len(CONTENT) - 1_500_000)]
+        slow.may_go_on.set()
+        wait_until_unread(slow)
+
+
+def test_a_source_that_stalls_goes_on_if_no_other_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry_hook.gateway.handler.PATIENCE_S", 0.2)
+    slow, other = SlowStore(CONTENT, stalls_at=1_500_000), FakeSource("registry", BLOBS, begin_error=DOWN)
+    with running([StreamSource("store", slow, 4), other]) as url, ThreadPoolExecutor(1) as pool:
+        reply = pool.submit(ask, url, PATH)
+        time.sleep(0.6)
+        assert not reply.done()
+        slow.may_go_on.set()
+        assert reply.result().body == CONTENT
+
+
+def test_a_self_reliant_source_is_neither_hurried_nor_spared() -> None:
+    bad = FakeSource("p2p", BLOBS, begin_error=DOWN, self_reliant=True)
+    with running([bad, FakeSource("store", BLOBS)]) as url:
+        for _ in range(3):
+            assert ask(url, PATH).body == CONTENT
+    assert bad.opened == bad.closed == 3
 
 
 def test_a_slow_source_is_waited_for_if_no_other_has_the_blob(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,9 +14,10 @@ from aiohttp import ClientConnectionError, web
 
 from converter.oci import Digest
 from p2p_seed.errors import BlobNotFoundError, StoreError
-from registry_hook.gateway.answers import Answer, error_answer, parse_path
+from registry_hook.gateway.answers import Answer, error_answer
 from registry_hook.gateway.delivery import Delivery
 from registry_hook.gateway.metrics import Metrics
+from registry_hook.gateway.redirect_checks import RedirectCheck, RedirectRefusedError
 from registry_hook.gateway.settings import GatewaySettings
 from registry_hook.gateway.sources import OpenBlob, Source, TooSlowError, within
 
@@ -52,15 +53,25 @@ class BlobHandler:
 
     Args:
         settings: of the process.
+        parse_path: the blob that a path without query names; None if it is no blob's path.
+        check: which requests may have the blob that they name.
         sources: in the order of preference.
         metrics: counts what happens.
         log: gets one line for each request, without its query, credentials or anything else it carries.
     """
 
     def __init__(
-        self, settings: GatewaySettings, sources: Sequence[Source], metrics: Metrics, log: _Log
+        self,
+        settings: GatewaySettings,
+        parse_path: Callable[[str], Digest | None],
+        check: RedirectCheck,
+        sources: Sequence[Source],
+        metrics: Metrics,
+        log: _Log,
     ) -> None:
         self._settings = settings
+        self._parse_path = parse_path
+        self._check = check
         self._sources = sources
         self._metrics = metrics
         self._log = log
@@ -87,13 +98,18 @@ class BlobHandler:
         return response
 
     async def _respond(self, request: web.BaseRequest, record: _Record) -> web.StreamResponse:
-        record.digest = parse_path(request.raw_path.partition("?")[0])
+        record.digest = self._parse_path(request.raw_path.partition("?")[0])
         if record.digest is None:
             return _response(error_answer(404))
         if request.method not in ("GET", "HEAD"):
             return _response(error_answer(405, {"Allow": "GET, HEAD"}))
-        if not self._settings.closed_network:
-            # 403 sends nydusd back to the registry for another redirect; 404 and 410 do not.
+        try:
+            host = request.headers.get("Host", "")
+            self._check.check(request.method, request.raw_path, host, time.time())
+        except RedirectRefusedError as error:
+            # Whoever wonders about a 403 needs this, access log or not.
+            digest = str(record.digest)
+            self._log.info("refused", client=request.remote, digest=digest, reason=error.reason)
             return _response(error_answer(403))
         with self._metrics.waiting.track_inprogress():
             await self._slots.acquire()

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from converter.oci import Digest
 from p2p_seed.errors import StoreError
-from registry_hook.gateway.metrics import Metrics
+from registry_hook.gateway.metrics import exposition
 from registry_hook.gateway.sources import Source
 
 PATHS: Final = frozenset({"/healthz", "/readyz"})
@@ -27,7 +28,7 @@ class Health:
         metrics: what `/metrics` shows.
     """
 
-    def __init__(self, sources: Sequence[Source], closed_network: bool, metrics: Metrics) -> None:
+    def __init__(self, sources: Sequence[Source], closed_network: bool, metrics: CollectorRegistry) -> None:
         self._sources = sources
         self._closed_network = closed_network
         self._metrics = metrics
@@ -44,7 +45,7 @@ class Health:
             return web.Response(status=503 if problems else 200, text="\n".join(problems or ["ok"]) + "\n")
         if request.path == "/metrics":
             headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
-            return web.Response(body=self._metrics.exposition(), headers=headers)
+            return web.Response(body=exposition(self._metrics), headers=headers)
         return web.Response(status=404)
 
     async def problems(self) -> list[str]:

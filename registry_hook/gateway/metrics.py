@@ -6,47 +6,50 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 
 class Metrics:
-    """What one gateway process counts."""
+    """What one listener for blobs counts.
 
-    def __init__(self) -> None:
-        self._registry = CollectorRegistry()
+    Args:
+        prefix: of all names.
+        registry: where they are shown; that of the process.
+    """
+
+    def __init__(self, prefix: str, registry: CollectorRegistry) -> None:
         self.requests = Counter(
-            "dragonhook_gateway_requests",
+            f"{prefix}_requests",
             "Requests for blobs, by method and status.",
             ["method", "status"],
-            registry=self._registry,
+            registry=registry,
         )
         self.bytes = Counter(
-            "dragonhook_gateway_bytes",
+            f"{prefix}_bytes",
             "Bytes of blobs sent, by the source they came from.",
             ["source"],
-            registry=self._registry,
+            registry=registry,
         )
         self.source_errors = Counter(
-            "dragonhook_gateway_source_errors",
+            f"{prefix}_source_errors",
             "Requests in which a source failed, by source.",
             ["source"],
-            registry=self._registry,
+            registry=registry,
         )
         self.cut = Counter(
-            "dragonhook_gateway_answers_cut",
+            f"{prefix}_answers_cut",
             "Answers broken off because no source could go on.",
-            registry=self._registry,
+            registry=registry,
         )
-        self.running = Gauge(
-            "dragonhook_gateway_answers_running", "Answers under way.", registry=self._registry
-        )
+        self.running = Gauge(f"{prefix}_answers_running", "Answers under way.", registry=registry)
         self.waiting = Gauge(
-            "dragonhook_gateway_requests_waiting",
+            f"{prefix}_requests_waiting",
             "Requests that wait until fewer answers are under way.",
-            registry=self._registry,
+            registry=registry,
         )
         self.seconds = Histogram(
-            "dragonhook_gateway_answer_seconds",
+            f"{prefix}_answer_seconds",
             "Time from the request's header to the last byte handed to the network.",
-            registry=self._registry,
+            registry=registry,
         )
 
-    def exposition(self) -> bytes:
-        """All figures in Prometheus' text format."""
-        return generate_latest(self._registry)
+
+def exposition(registry: CollectorRegistry) -> bytes:
+    """All figures in Prometheus' text format."""
+    return generate_latest(registry)

@@ -5,32 +5,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import logging
 import os
 import resource
 import signal
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 import structlog
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from p2p_seed.errors import StoreConfigurationError
 from p2p_seed.store import DirectoryStore, S3Access, open_store
 from registry_hook.errors import SettingsError
+from registry_hook.gateway.answers import parse_path
 from registry_hook.gateway.directory_source import DirectorySource
 from registry_hook.gateway.handler import BlobHandler
 from registry_hook.gateway.health import PATHS, Health, problem_of
+from registry_hook.gateway.listeners import Handler, listen, url_of
 from registry_hook.gateway.metrics import Metrics
+from registry_hook.gateway.origin import Origin, OriginCheck, parse_origin_path
+from registry_hook.gateway.redirect_checks import ClosedToAll, OpenToAll, RedirectCheck
 from registry_hook.gateway.settings import GatewaySettings
 from registry_hook.gateway.sources import Source
 from registry_hook.gateway.stream_source import StreamSource
 
-_BACKLOG: Final = 1024
-_KEEPALIVE_S: Final = 75.0
-# Tokens that Go clients pass on to a gateway on the registry's host can be longer than aiohttp's 8 KiB.
-_HEADER_BYTES: Final = 64 * 1024
 # Shorter than a worker's: clients wait for a source until it fails when no other has the blob.
 _S3_CONNECT_TIMEOUT_S: Final = 2.0
 _S3_READ_TIMEOUT_S: Final = 10.0
@@ -39,6 +38,8 @@ _S3_ATTEMPTS: Final = 2
 _SETTINGS: Final = {"store": "store.location", "registry": "gateway.origin"}
 
 _Log = structlog.typing.FilteringBoundLogger
+# Name of the setting, what answers, host and port.
+_Listener = tuple[str, Handler, str, int]
 
 
 def run_gateway(settings: GatewaySettings, on_ready: Callable[[str], None] | None = None) -> None:
@@ -86,23 +87,30 @@ async def serving(settings: GatewaySettings, sources: Sequence[Source]) -> Async
         SettingsError: it cannot listen.
     """
     log: _Log = structlog.get_logger("gateway")
-    metrics = Metrics()
-    blobs = BlobHandler(settings, sources, metrics, log)
-    state = Health(sources, settings.closed_network, metrics)
+    figures = CollectorRegistry()
+    check = redirect_check(settings)
+    metrics = Metrics("dragonhook_gateway", figures)
+    blobs = BlobHandler(settings, parse_path, check, sources, metrics, log)
+    state = Health(sources, settings.closed_network, figures)
 
     async def front(request: web.BaseRequest) -> web.StreamResponse:
         return await (state(request) if request.path in PATHS else blobs(request))
 
-    runners = [await _listen(front, settings, "gateway.listen", settings.host, settings.port)]
+    listeners: list[_Listener] = [("gateway.listen", front, settings.host, settings.port)]
+    if settings.origin_port is not None:
+        origin = make_origin(settings, sources, Metrics("dragonhook_origin", figures))
+        listeners.append(("gateway.origin_listen", origin, settings.origin_host, settings.origin_port))
+    if settings.metrics_port is not None:
+        listeners.append(("gateway.metrics_listen", state, settings.metrics_host, settings.metrics_port))
+    runners: list[web.ServerRunner] = []
     try:
-        if settings.metrics_port is not None:
-            runners.append(
-                await _listen(
-                    state, settings, "gateway.metrics_listen", settings.metrics_host, settings.metrics_port
-                )
-            )
-        url = _url(runners[0])
+        for listener in listeners:
+            runners.append(await listen(settings, *listener))
+        urls = {setting: url_of(runner) for (setting, *_), runner in zip(listeners, runners, strict=True)}
+        url = urls["gateway.listen"]
         _announce(log, settings, url)
+        if settings.origin_port is not None:
+            log.info("listening for peers", url=urls["gateway.origin_listen"])
         await _warn_of_missing(log, sources)
         yield url
     finally:
@@ -134,6 +142,36 @@ def make_sources(settings: GatewaySettings) -> list[Source]:
     return sources
 
 
+def redirect_check(settings: GatewaySettings) -> RedirectCheck:
+    """What tells which redirects are to be followed."""
+    return OpenToAll() if settings.closed_network else ClosedToAll()
+
+
+def make_origin(settings: GatewaySettings, sources: Sequence[Source], metrics: Metrics) -> Origin:
+    """What peers fetch from.
+
+    Args:
+        settings: of the process.
+        sources: stores only, never peers: those would fetch from themselves.
+        metrics: of this listener.
+
+    Raises:
+        SettingsError: everybody could read everything.
+    """
+    check: RedirectCheck
+    if settings.origin_secret is not None:
+        check = OriginCheck(settings.origin_secret)
+    elif settings.closed_network:
+        check = OpenToAll()
+    else:
+        raise SettingsError(
+            "gateway.origin_listen: whoever reaches this address could read every blob; set"
+            " seeding.origin_secret, or gateway.closed_network = true if the network decides who may read"
+        )
+    log: _Log = structlog.get_logger("origin")
+    return Origin(BlobHandler(settings, parse_origin_path, check, sources, metrics, log))
+
+
 def _impatient(access: S3Access, connections: int) -> S3Access:
     return dataclasses.replace(
         access,
@@ -142,58 +180,6 @@ def _impatient(access: S3Access, connections: int) -> S3Access:
         attempts=min(access.attempts, _S3_ATTEMPTS),
         connections=connections,
     )
-
-
-async def _listen(
-    handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
-    settings: GatewaySettings,
-    setting: str,
-    host: str,
-    port: int,
-) -> web.ServerRunner:
-    server = web.Server(
-        handler,
-        access_log=None,
-        logger=_http_log(),
-        keepalive_timeout=_KEEPALIVE_S,
-        max_field_size=_HEADER_BYTES,
-        max_line_size=_HEADER_BYTES,
-    )
-    runner = web.ServerRunner(server, shutdown_timeout=settings.drain_timeout_s)
-    await runner.setup()
-    await web.SockSite(runner, _bound_socket(settings, setting, host, port), backlog=_BACKLOG).start()
-    return runner
-
-
-def _http_log() -> logging.Logger:
-    """Where aiohttp reports requests that are not HTTP."""
-    log = logging.getLogger("gateway.http")
-    log.addFilter(_without_the_request)
-    return log
-
-
-def _without_the_request(record: logging.LogRecord) -> bool:
-    # The exception quotes the line that is wrong, and that may be the one with the token.
-    if record.exc_info and record.exc_info[0]:
-        record.msg = f"{record.msg}: {record.exc_info[0].__name__}"
-    record.exc_info = None
-    return True
-
-
-def _bound_socket(settings: GatewaySettings, setting: str, host: str, port: int) -> socket.socket:
-    """A socket whose connections inherit that a peer which takes nothing for long is given up."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if settings.reuse_port:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        stall_ms = int(settings.stall_timeout_s * 1000)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, stall_ms)
-        listener.bind(address)
-    except OSError as error:
-        raise SettingsError(f"{setting}: cannot listen on {host}:{port}: {error.strerror}") from error
-    return listener
 
 
 async def _drain(runners: list[web.ServerRunner], timeout_s: float, log: _Log) -> None:
@@ -226,11 +212,6 @@ async def _warn_of_missing(log: _Log, sources: Sequence[Source]) -> None:
                 setting=_SETTINGS.get(source.name),
                 error=problem,
             )
-
-
-def _url(runner: web.ServerRunner) -> str:
-    host, port = runner.addresses[0][:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _allow_many_files() -> None:

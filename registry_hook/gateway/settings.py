@@ -5,7 +5,7 @@ It speaks plain HTTP. A site that wants TLS puts a proxy before it, as before th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from p2p_seed.store import S3Access
 
@@ -24,6 +24,10 @@ class GatewaySettings:
         registry_s3: how to reach S3 for `registry_storage`; read access is enough.
         closed_network: whether the network alone decides who may read. A redirect that is not signed tells
             nothing about the client, so without this every blob is refused with 403.
+        origin_host: address of the private origin, which peers fetch blobs from.
+        origin_port: its port; None does without an origin.
+        origin_secret: what the URLs that peers fetch from are signed with; None serves whoever asks, and
+            needs `closed_network`.
         metrics_host: address of the listener for `/metrics`.
         metrics_port: its port; None does without metrics.
         max_responses: answers under way at once; further requests wait. From S3, each holds up to 2 MiB of
@@ -42,6 +46,9 @@ class GatewaySettings:
     registry_storage: str | None = None
     registry_s3: S3Access | None = None
     closed_network: bool = False
+    origin_host: str = "127.0.0.1"
+    origin_port: int | None = None
+    origin_secret: bytes | None = field(default=None, repr=False)
     metrics_host: str = "127.0.0.1"
     metrics_port: int | None = None
     max_responses: int = 1024

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,10 +22,10 @@ from pydantic_settings import (
 )
 
 from registry_hook.errors import SettingsError
+from registry_hook.settings_gateway import GatewaySection
 from registry_hook.settings_sections import (
     ConvertSettings,
     DedupSettings,
-    GatewaySection,
     JobSettings,
     PublishSettings,
     RegistrySettings,
@@ -32,6 +33,7 @@ from registry_hook.settings_sections import (
     StoreSettings,
     WebSettings,
 )
+from registry_hook.settings_seeding import ENGINES, RangeCluster, SeedingSettings
 
 ENVIRONMENT_PREFIX = "DRAGONHOOK_"
 DEFAULT_FILE = "dragonhook.toml"
@@ -61,6 +63,7 @@ class Settings(BaseSettings):
     signing: SigningSettings = SigningSettings()
     store: StoreSettings = StoreSettings()
     gateway: GatewaySection = GatewaySection()
+    seeding: SeedingSettings = SeedingSettings()
 
     @model_validator(mode="after")
     def _some_forms_share_no_blobs(self) -> Settings:
@@ -70,6 +73,15 @@ class Settings(BaseSettings):
             raise ValueError(
                 "images of RAFS 5 share none, so convert.fs_version 5 excludes dedup.repositories"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _answers_lead_somewhere(self) -> Settings:
+        cluster = self.seeding.gateway_cluster(self.gateway.cluster)
+        if self.gateway.answer == "peer-redirect" and cluster is None:
+            raise ValueError('gateway.answer = "peer-redirect" needs a cluster whose peers serve ranges')
+        if self.gateway.answer == "store-redirect" and not self.store_location.startswith("s3://"):
+            raise ValueError('gateway.answer = "store-redirect" needs store.location to be s3://…')
         return self
 
     @model_validator(mode="after")
@@ -98,6 +110,16 @@ class Settings(BaseSettings):
     def store_location(self) -> str:
         """Where converted blobs rest."""
         return self.store.location or f"filesystem:{(self.state_dir / 'store').absolute()}"
+
+    @property
+    def gateway_cluster(self) -> RangeCluster | None:
+        """The P2P cluster that the gateway reads from; None serves from the store only."""
+        return self.seeding.gateway_cluster(self.gateway.cluster)
+
+    @property
+    def gateway_cache_dir(self) -> Path:
+        """Where the gateway keeps what it fetched whole from peers."""
+        return self.gateway.cache_dir or self.state_dir / "gateway-cache"
 
     @property
     def signing_key_file(self) -> Path:
@@ -188,14 +210,29 @@ def config_path(config: Path | None) -> Path | None:
 def _problems(error: ValidationError) -> list[str]:
     lines = []
     for item in error.errors(include_url=False, include_input=False):
-        path = [str(part) for part in item["loc"]]
-        message = _message(item)
+        path, message = item["loc"], _message(item)
         if not path:
             lines.append(f"  {message}")
             continue
-        variable = ENVIRONMENT_PREFIX + "__".join(part.upper() for part in path)
-        lines.append(f"  {'.'.join(path)}: {message} (environment: {variable})")
+        lines.append(f"  {_dotted(path)}: {message} (environment: {_variable(path)})")
     return lines
+
+
+def _dotted(path: tuple[int | str, ...]) -> str:
+    """A setting by its name, with the number of a table in its array, from 1."""
+    words: list[str] = []
+    for before, part in zip((None, *path), path, strict=False):
+        if isinstance(part, int):
+            words[-1] += f"[{part + 1}]"
+        elif not isinstance(before, int) or part not in ENGINES:  # pydantic names the kind of a table, too
+            words.append(part)
+    return ".".join(words)
+
+
+def _variable(path: tuple[int | str, ...]) -> str:
+    """The variable that sets it; an array of tables has one for all of it."""
+    names = takewhile(lambda part: isinstance(part, str), path)
+    return ENVIRONMENT_PREFIX + "__".join(str(part).upper() for part in names)
 
 
 def _message(item: Any) -> str:

@@ -1,5 +1,7 @@
 """The tables of the settings file, one class a table.
 
+Those of the gateway and of P2P are in `settings_gateway` and `settings_seeding`.
+
 Each secret can be given as a file instead (`token_file` for `token`), which keeps it out of process listings
 and of an engine's `inspect`. Unknown names are refused: a misspelt security setting must not be silently off.
 """
@@ -108,7 +110,16 @@ def secret_value(setting: str, value: SecretStr | None, file: Path | None) -> st
     return value.get_secret_value() if value is not None else None
 
 
-def _only_one(section: _Section, name: str) -> _Section:
+def only_one(section: _Section, name: str) -> _Section:
+    """Refuses a secret that is given both as a value and as a file.
+
+    Args:
+        section: the table.
+        name: of the secret; its file is `<name>_file`.
+
+    Raises:
+        ValueError: both are set.
+    """
     if getattr(section, name) is not None and getattr(section, f"{name}_file") is not None:
         raise ValueError(f"set {name} or {name}_file, not both")
     return section
@@ -135,7 +146,7 @@ class RegistrySettings(Section):
     def _one_credential(self) -> RegistrySettings:
         if self.docker_config is not None and self.username is not None:
             raise ValueError("set username and password or docker_config, not both")
-        return _only_one(self, "password")
+        return only_one(self, "password")
 
     def secret(self) -> str | None:
         """The password, from wherever it was given."""
@@ -154,7 +165,7 @@ class WebSettings(Section):
 
     @model_validator(mode="after")
     def _one_token(self) -> WebSettings:
-        return _only_one(_only_one(self, "token"), "read_token")
+        return only_one(only_one(self, "token"), "read_token")
 
     def secret(self) -> str | None:
         """The token that notifications must carry, unless it is to be generated."""
@@ -180,7 +191,7 @@ class JobSettings(Section):
 
     @model_validator(mode="after")
     def _known_database(self) -> JobSettings:
-        _only_one(self, "database")
+        only_one(self, "database")
         if not (self.url() or "sqlite:///").startswith(("postgresql://", "sqlite:///")):
             raise ValueError("database is not a postgresql:// or sqlite:/// URL")
         return self
@@ -248,7 +259,7 @@ class SigningSettings(Section):
 
     @model_validator(mode="after")
     def _one_password(self) -> SigningSettings:
-        return _only_one(self, "password")
+        return only_one(self, "password")
 
     def secret(self) -> str | None:
         """The password of the key file, from wherever it was given."""
@@ -268,7 +279,7 @@ class S3Settings(Section):
 
     @model_validator(mode="after")
     def _one_secret(self) -> S3Settings:
-        return _only_one(self, "secret_key")
+        return only_one(self, "secret_key")
 
     def secret(self, table: str) -> str | None:
         """The secret key, from wherever it was given; `table` says which table this is."""
@@ -280,18 +291,3 @@ class StoreSettings(Section):
 
     location: str | None = None
     s3: S3Settings = S3Settings()
-
-
-class GatewaySection(Section):
-    """The target of the registry's `redirect` middleware.
-
-    `origin` is the registry's own storage, spelled like `store.location`: its `rootdirectory`, or its bucket.
-    """
-
-    enabled: bool = True
-    listen: ListenAddress = "127.0.0.1:8089"
-    metrics_listen: ListenAddress | None = None
-    origin: str | None = None
-    origin_s3: S3Settings = S3Settings()
-    closed_network: bool = False
-    access_log: bool = False

@@ -41,7 +41,7 @@ class Service(Server):
         tables.setdefault("web", {})["listen"] = f"{LOOPBACK}:{web}"
         tables.setdefault("gateway", {})["listen"] = f"{LOOPBACK}:{gateway}"
         tables["gateway"]["metrics_listen"] = f"{LOOPBACK}:{metrics}"
-        self.config.write_text(f"state_dir = {json.dumps(str(self.state))}\n" + _toml(tables))
+        self.config.write_text(f"state_dir = {json.dumps(str(self.state))}\n" + to_toml(tables))
         command = [str(COMMAND), "--config", str(self.config), "serve"]
         super().__init__(command, web, directory / "service.log", ready_path="/readyz")
 
@@ -128,9 +128,19 @@ def _answers(url: str) -> bool:
     return True
 
 
-def _toml(tables: Settings) -> str:
-    # A JSON string, number or boolean is one of TOML too.
+def to_toml(tables: Settings) -> str:
+    """A settings file."""
     lines = []
     for name, table in tables.items():
-        lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
+        lines += ["", f"[{name}]", *(f"{key} = {_value(value)}" for key, value in table.items())]
     return "\n".join(lines) + "\n"
+
+
+def _value(value: object) -> str:
+    """A value as TOML has it; tables, also those of an array, are written inline."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} = {_value(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    # A JSON string, number or boolean is one of TOML too.
+    return json.dumps(value)

@@ -10,6 +10,7 @@ from converter.options import ConvertOptions
 from registry_hook.errors import SettingsError
 from registry_hook.settings import Settings, load
 from registry_hook.settings_sections import Address, parse_address
+from registry_hook.settings_seeding import DragonflyManagerCluster
 from registry_hook.wiring.services import convert_options
 
 
@@ -219,3 +220,91 @@ def test_references_to_the_source(tmp_path: Path) -> None:
         read(
             tmp_path, '[registry]\nurl = "http://r"\n[convert]\nfs_version = 5\n[dedup]\nrepositories = ["*"]'
         )
+
+
+REGISTRY = '[registry]\nurl = "http://r"\n'
+SEEDING = f'{REGISTRY}[seeding]\norigin_url = "http://o:8091"\n'
+DRAGONFLY = (
+    '[[seeding.clusters]]\nname = "rack"\nengine = "dragonfly"\nscheduler = "s:8002"\n'
+    'seed_peers = [{grpc = "p:4000", proxy = "http://p:4001/"}]\n'
+)
+SUPERNODE = (
+    '[[seeding.clusters]]\nname = "old"\nengine = "dragonfly-v1"\n'
+    'supernode = "http://n:8002"\nproxy = "http://n:65001"\n'
+)
+
+
+def test_clusters_are_read_and_the_gateway_takes_the_first_that_serves_ranges(tmp_path: Path) -> None:
+    settings = read(tmp_path, SEEDING + SUPERNODE + DRAGONFLY)
+    assert [cluster.name for cluster in settings.seeding.clusters] == ["old", "rack"]
+    rack = settings.gateway_cluster
+    assert rack is not None
+    assert rack.name == "rack"
+    assert [(peer.grpc, peer.proxy) for peer in rack.seed_peers] == [("p:4000", "http://p:4001")]
+    assert read(tmp_path, SEEDING + SUPERNODE).gateway_cluster is None
+    assert read(tmp_path, REGISTRY).gateway_cluster is None
+
+
+def test_clusters_come_from_the_environment_as_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(
+        "DRAGONHOOK_SEEDING__CLUSTERS",
+        '[{"name": "old", "engine": "dragonfly-v1", "supernode": "http://n", "proxy": "http://p"}]',
+    )
+    assert [cluster.name for cluster in read(tmp_path, SEEDING).seeding.clusters] == ["old"]
+
+
+MANAGER = (
+    '[[seeding.clusters]]\nname = "m"\nengine = "dragonfly-manager"\nmanager = "http://m:8080"\n'
+    'seed_peers = [{grpc = "p:4000", proxy = "http://p:4001"}]\n'
+)
+
+
+def test_a_token_of_a_manager_is_read_from_its_file(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("hush\n")
+    cluster = read(tmp_path, f'{SEEDING}{MANAGER}token_file = "{tmp_path}/token"\n').gateway_cluster
+    assert isinstance(cluster, DragonflyManagerCluster)
+    assert cluster.secret() == "hush"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (REGISTRY + DRAGONFLY, "seeding: origin_url is required"),
+        (SEEDING + DRAGONFLY + DRAGONFLY, "two clusters are called 'rack'"),
+        (SEEDING + DRAGONFLY + 'supernode = "http://x"', "seeding.clusters[1].supernode: is not a setting"),
+        (
+            SEEDING + DRAGONFLY.replace('scheduler = "s:8002"\n', ""),
+            "seeding.clusters[1].scheduler: is required (environment: DRAGONHOOK_SEEDING__CLUSTERS)",
+        ),
+        (
+            SEEDING + SUPERNODE + DRAGONFLY.replace("p:4000", "p"),
+            "seeding.clusters[2].seed_peers[1].grpc: 'p' is not an address",
+        ),
+        (SEEDING + DRAGONFLY.replace('engine = "dragonfly"', 'engine = "d"'), "seeding.clusters[1]: "),
+        (SEEDING + MANAGER, "token or token_file is required"),
+        (SEEDING + 'origin_secret = "short"', "seeding.origin_secret: is too short"),
+        (SEEDING + DRAGONFLY + '[gateway]\ncluster = "rock"', "gateway.cluster: no cluster"),
+        (SEEDING + SUPERNODE + '[gateway]\ncluster = "old"', "dragonfly-v1, whose peers serve no ranges"),
+        (REGISTRY + '[gateway]\nanswer = "peer-redirect"', "needs a cluster"),
+        (REGISTRY + '[gateway]\nanswer = "store-redirect"', "needs store.location to be s3://"),
+        (REGISTRY + '[gateway.sigv4]\naccess_key = "a"', "access_key and secret_key (or secret_key_file)"),
+        (REGISTRY + '[gateway.cloudfront]\nkey_pair_id = "a"', "key_pair_id and public_key_file belong"),
+    ],
+)
+def test_each_problem_of_p2p_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read(tmp_path, text)
+    assert message in str(caught.value)
+
+
+def test_a_short_secret_is_not_shown(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read(tmp_path, SEEDING + 'origin_secret = "hush"')
+    assert "hush" not in str(caught.value)
+
+
+def test_the_secret_of_the_origin_is_read_from_its_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("0123456789abcdef\n")
+    text = f'{SEEDING}origin_secret_file = "{tmp_path}/secret"\n'
+    assert read(tmp_path, text).seeding.secret() == b"0123456789abcdef"
+    assert read(tmp_path, SEEDING).seeding.secret() is None

@@ -6,8 +6,9 @@ import json
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 from pydantic import BaseModel
 
@@ -24,13 +25,32 @@ def defaults(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, st
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from defaults(field.annotation, f"{prefix}{name}.")
-        elif field.is_required():
+            continue
+        if field.is_required():
             yield prefix + name, _REQUIRED
         elif field.default is None:
             yield prefix + name, _NO_DEFAULT
         else:
             value = str(field.default) if isinstance(field.default, Path) else field.default
             yield prefix + name, f"`{json.dumps(value)}`"
+        yield from _of_tables(tables_in(field.annotation), f"{prefix}{name}.")
+
+
+def _of_tables(tables: Sequence[type[BaseModel]], prefix: str) -> Iterator[tuple[str, str]]:
+    """What the tables of an array may hold; a name of several kinds of table is one setting."""
+    found: dict[str, list[str]] = {}
+    for table in tables:
+        for name, default in defaults(table, prefix):
+            found.setdefault(name, []).append(default)
+    for name, values in found.items():
+        yield name, " or ".join(sorted(set(values)))
+
+
+def tables_in(annotation: object) -> list[type[BaseModel]]:
+    """The tables that an array of tables may consist of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [table for part in get_args(annotation) for table in tables_in(part)]
 
 
 def documented() -> list[tuple[str, str]]:
@@ -60,5 +80,5 @@ def test_each_default_is_the_real_one() -> None:
 
 def test_defaults_are_written_as_toml_has_them() -> None:
     for name, default in documented():
-        if default not in (_REQUIRED, _NO_DEFAULT):
+        if not set(default.split(" or ")) <= {_REQUIRED, _NO_DEFAULT}:
             assert "x" in tomllib.loads(f"x = {default.strip('`')}"), name

@@ -26,6 +26,7 @@ from tests.peers.pins import DEBIAN, GO, RUST, BuiltPeer, DebianPeer, cache_dire
 
 GROUPS: Final = ("demo-debian", "debian", "go", "rust")
 PROGRESS_EVERY_S: Final = 15.0
+WRAPPERS: Final = Path(__file__).parent / "go"
 POLICY: Final = Path("/usr/sbin/policy-rc.d")
 # nydus-rs compiles C libraries (OpenSSL, zlib-ng, zstd) with these.
 RUST_BUILD_PACKAGES: Final = {
@@ -51,7 +52,13 @@ def elapsed(since: float) -> str:
     return f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
 
 
-def run(title: str, command: Sequence[str], log: Path, environ: Mapping[str, str] | None = None) -> None:
+def run(
+    title: str,
+    command: Sequence[str],
+    log: Path,
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> None:
     """Runs `command` at the lowest priority with its output in `log`, and shows that it is alive.
 
     Raises:
@@ -62,7 +69,7 @@ def run(title: str, command: Sequence[str], log: Path, environ: Mapping[str, str
     with log.open("wb") as output:
         process = subprocess.Popen(
             ["nice", "-n", "19", *command], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-            env={**os.environ, **(environ or {})},
+            env={**os.environ, **(environ or {})}, cwd=cwd,
         )  # fmt: skip
         try:
             while process.poll() is None:
@@ -100,13 +107,13 @@ def exclusively(name: str) -> Iterator[None]:
 
 
 def installed_version(package: str) -> str | None:
-    """Version of an installed Debian package, without epoch; None if it is not installed."""
+    """Version of an installed Debian package; None if it is not installed."""
     query = subprocess.run(
         ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", package],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     status, _, version = query.stdout.partition(" ")
-    return version.split(":")[-1] if status == "installed" else None
+    return version if status == "installed" else None
 
 
 def install_debian(peers: Sequence[DebianPeer]) -> None:
@@ -198,25 +205,43 @@ def install_built(peer: BuiltPeer, build: Callable[[BuiltPeer, Path], None]) -> 
 
 
 def build_go(peer: BuiltPeer, scratch: Path) -> None:
-    """Builds a program with `go install` into `scratch/bin`."""
+    """Builds a program with the Go toolchain into `scratch/bin`."""
     if shutil.which("go") is None:
         raise InstallError(f"{peer.name} needs the Go toolchain, version 1.26 or newer, on PATH as `go`")
-    run(
-        f"{peer.name} {peer.version} (go install)",
-        ["go", "install", "-v", "-trimpath", "-ldflags=-s -w", f"{peer.source}@v{peer.version}"],
-        scratch / "log",
-        {"GOBIN": str(scratch / "bin"), "CGO_ENABLED": "0"},
-    )
+    missing = [] if not peer.cgo or shutil.which("cc") else ["build-essential"]
+    install_needed([*missing, *absent(peer.needs)])
+    environ = {"GOBIN": str(scratch / "bin"), "CGO_ENABLED": "1" if peer.cgo else "0"}
+    options = ["-v", "-trimpath", "-ldflags=-s -w"]
+    if peer.wrapper is None:
+        command = ["go", "install", *options, f"{peer.source}@v{peer.version}"]
+        run(f"{peer.name} {peer.version} (go install)", command, scratch / "log", environ)
+        return
+    # Only what the committed go.mod and go.sum name; -buildvcs wants a git repository that it may read.
+    command = ["go", "install", "-mod=readonly", "-buildvcs=false", *options, "tool"]
+    directory = WRAPPERS / peer.wrapper
+    run(f"{peer.name} {peer.version} (go install)", command, scratch / "log", environ, directory)
+    for built, name in peer.renamed:
+        (scratch / "bin" / built).rename(scratch / "bin" / name)
+
+
+def absent(packages: Sequence[str]) -> list[str]:
+    """Those of some Debian packages that are not installed."""
+    return [package for package in packages if installed_version(package) is None]
+
+
+def install_needed(packages: Sequence[str]) -> None:
+    """Installs what a build needs of Debian, if anything is missing."""
+    if packages:
+        with exclusively("debian"):
+            apt_install(packages)
 
 
 def build_rust(peer: BuiltPeer, scratch: Path) -> None:
     """Builds programs with `cargo install` into `scratch/bin`."""
     if shutil.which("cargo") is None:
         raise InstallError(f"{peer.name} needs the Rust toolchain on PATH as `cargo`")
-    packages = [package for tool, package in RUST_BUILD_PACKAGES.items() if shutil.which(tool) is None]
-    if packages:
-        with exclusively("debian"):
-            apt_install(packages)
+    tools = [package for tool, package in RUST_BUILD_PACKAGES.items() if shutil.which(tool) is None]
+    install_needed([*tools, *absent(peer.needs)])
     binaries = [argument for program in peer.programs for argument in ("--bin", program)]
     run(
         f"{peer.name} {peer.version} (cargo install)",

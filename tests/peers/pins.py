@@ -21,7 +21,7 @@ class DebianPeer:
 
     Args:
         package: name of the package.
-        version: upstream version, the part of Debian's version that a security fix leaves alone.
+        version: epoch and upstream version, the part of Debian's version that a security fix leaves alone.
         programs: what it puts on PATH and the tests run.
         demo: whether `make demo` needs it.
         service: the service that the package would start by itself, which nobody asked for here.
@@ -41,14 +41,24 @@ class BuiltPeer:
     Args:
         name: name of its directory in the cache, with the version.
         version: exact version, as the registry spells it without a leading "v".
-        source: package path (Go) or crate (Rust).
+        source: package path (Go), crate (Rust), or for a wrapped one the module that its wrapper requires.
         programs: the binaries it yields.
+        wrapper: a directory below `tests/peers/go/` with a Go module of ours that requires `source` and names
+            its programs as tools; for modules that `go install` does not take.
+        renamed: what binaries of a wrapper are called here, by the name they are built with; two peers may
+            not have programs of one name.
+        cgo: whether it has C in it, and so needs a C compiler.
+        needs: Debian packages that its build needs, beside the tools of every build of its language.
     """
 
     name: str
     version: str
     source: str
     programs: tuple[str, ...]
+    wrapper: str | None = None
+    renamed: tuple[tuple[str, str], ...] = ()
+    cgo: bool = False
+    needs: tuple[str, ...] = ()
 
     @property
     def directory(self) -> str:
@@ -70,6 +80,8 @@ DEBIAN: Final = (
     DebianPeer("podman", "4.3.1", ("podman",)),
     # Point releases come with security fixes, so only the major version is pinned.
     DebianPeer("postgresql-15", "15", ("initdb", "postgres"), service="postgresql"),
+    DebianPeer("redis-server", "5:7.0", ("redis-server",), service="redis-server"),
+    DebianPeer("nginx-light", "1.22.1", ("nginx",), service="nginx"),
 )
 
 GO: Final = (
@@ -77,9 +89,18 @@ GO: Final = (
     BuiltPeer("oras", "1.3.6", "oras.land/oras/cmd/oras", ("oras",)),
     BuiltPeer("cosign", "3.1.3", "github.com/sigstore/cosign/v3/cmd/cosign", ("cosign",)),
     BuiltPeer("versitygw", "1.8.0", "github.com/versity/versitygw/cmd/versitygw", ("versitygw",)),
+    BuiltPeer("dragonfly", "2.5.1", "d7y.io/dragonfly/v2", ("scheduler", "manager"), wrapper="dragonfly"),
 )
 
-RUST: Final = (BuiltPeer("nydus", "2.2.0", "nydus-rs", ("nydusd", "nydus-image")),)
+RUST: Final = (
+    BuiltPeer("nydus", "2.2.0", "nydus-rs", ("nydusd", "nydus-image")),
+    BuiltPeer(
+        "dragonfly-client", "1.5.10", "dragonfly-client", ("dfdaemon", "dfget"),
+        # Its interfaces are compiled by protoc, with the messages that come in libprotobuf-dev; RocksDB's
+        # binding is made by bindgen, which loads libclang.
+        needs=("protobuf-compiler", "libprotobuf-dev", "clang", "libclang-dev"),
+    ),
+)  # fmt: skip
 
 
 def cache_directory(environ: Mapping[str, str] = os.environ) -> Path:

@@ -1,4 +1,4 @@
-"""A real server as a child process on a loopback port of its own."""
+"""A real server as a child process, on a loopback port of its own or in a network namespace."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -19,6 +20,22 @@ from tests.peers.programs import ProgramError
 LOOPBACK = "127.0.0.1"
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a program runs: here, or in a network namespace (`tests/peers/namespaces.py`).
+
+    Args:
+        address: IPv4 address to listen on, reachable from the tests.
+        prefix: words before a command (`ip netns exec NAME`); none for the machine itself.
+    """
+
+    address: str = LOOPBACK
+    prefix: tuple[str, ...] = ()
+
+
+HERE = Place()
 
 
 def free_ports(count: int) -> list[int]:
@@ -62,6 +79,7 @@ class Server:
         ready_path: path to ask for; any answer below 500 means that it serves.
         environ: variables to add to the environment.
         scheme: http or https (whose certificate the readiness check does not verify).
+        place: where to run it; the command has to listen on the address of the place.
     """
 
     def __init__(
@@ -72,14 +90,16 @@ class Server:
         ready_path: str = "/",
         environ: Mapping[str, str] | None = None,
         scheme: str = "http",
+        place: Place = HERE,
     ) -> None:
         self._command = list(command)
+        self._place = place
         self._environ = {**os.environ, **(environ or {})}
         self._ready_path = ready_path
         self._process: subprocess.Popen[bytes] | None = None
         self.port = port
         self.log = log
-        self.host = f"{LOOPBACK}:{port}"
+        self.host = f"{place.address}:{port}"
         self.url = f"{scheme}://{self.host}"
 
     @property
@@ -96,11 +116,13 @@ class Server:
             ProgramError: the port is in use, or the server ended or did not answer in time; the message has
                 the end of its log.
         """
-        if not _is_free(self.port):  # Else the readiness check would be answered by somebody else.
+        # Else the readiness check would be answered by somebody else.
+        if self._place == HERE and not _is_free(self.port):
             raise ProgramError(f"{self._command[0]} cannot start: port {self.port} is in use")
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
-                self._command, env=self._environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                [*self._place.prefix, *self._command], env=self._environ,
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 # Ctrl-C is for whoever started the server, which then ends it in order.
                 start_new_session=True,
             )  # fmt: skip

@@ -123,6 +123,33 @@ def test_no_program_comes_from_two_places() -> None:
     assert len(programs) == len(set(programs))
 
 
+def test_a_wrapper_requires_the_pinned_version() -> None:
+    wrapped = [peer for peer in pins.GO if peer.wrapper is not None]
+    assert wrapped
+    for peer in wrapped:
+        directory = install.WRAPPERS / str(peer.wrapper)
+        assert f"{peer.source} v{peer.version}" in (directory / "go.mod").read_text()
+        assert f"{peer.source} v{peer.version} h1:" in (directory / "go.sum").read_text()
+
+
+def test_programs_of_a_wrapper_get_their_names_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def go_install(title: str, command: list[str], log: Path, environ: dict[str, str], cwd: Path) -> None:
+        calls.append((command[:2], environ["CGO_ENABLED"], cwd))
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "daemon").touch()
+
+    monkeypatch.setattr(install, "run", go_install)
+    monkeypatch.setattr("shutil.which", lambda program: f"/usr/bin/{program}")
+    peer = BuiltPeer(
+        "old", "1.0.0", "example.org/old", ("daemon-v1",), "old", renamed=(("daemon", "daemon-v1"),), cgo=True
+    )
+    install.build_go(peer, tmp_path)
+    assert [path.name for path in (tmp_path / "bin").iterdir()] == ["daemon-v1"]
+    assert calls == [(["go", "install"], "1", install.WRAPPERS / "old")]
+
+
 def test_the_cache_is_outside_the_tree() -> None:
     assert cache_directory({"XDG_CACHE_HOME": "/var/cache"}) == Path("/var/cache/dragonhook")
     assert cache_directory({}) == Path.home() / ".cache/dragonhook"

@@ -9,7 +9,7 @@ PEERS := $(PYTHON) -m tests.peers.install
 SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test interop interop-full fuzz lint check bench compatibility images-doc peers peers-demo peers-debian peers-go peers-rust constraints
+.PHONY: help setup demo test interop interop-full fuzz lint check bench compatibility images-doc peers peers-demo peers-debian peers-go peers-rust peers-nydus constraints
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +32,7 @@ demo: setup peers-demo ## push a real image and watch it become a signed, lazily
 test: setup peers-debian peers-go ## all tests but those that need the Rust peers
 	$(VENV)/bin/pytest $(SIDE_BY_SIDE) -m "not interop and not full"
 
-interop: setup peers-debian peers-go peers-rust ## the tests against nydusd and nydus-image
+interop: setup peers-debian peers-go peers-rust ## the tests against nydusd, nydus-image and Dragonfly's peers
 	$(VENV)/bin/pytest -m "interop and not full"
 
 interop-full: setup peers-debian peers-go peers-rust ## … and what takes too long for every day: 20 GiB, 10^6 files
@@ -52,10 +52,10 @@ check: lint ## the fast gate before a commit: lint, and the tests that need no r
 bench: setup peers-demo ## measure the speed of a conversion
 	@$(VENV)/bin/python -m tests.benchmarks
 
-compatibility: setup peers-debian peers-go peers-rust ## measure who reads our images, and write docs/compatibility.md
+compatibility: setup peers-debian peers-go peers-nydus ## measure who reads our images, and write docs/compatibility.md
 	@$(VENV)/bin/python -m tests.interop.compat
 
-images-doc: setup peers-debian peers-go peers-rust ## build a dozen real images, convert and run them, and write docs/images.md
+images-doc: setup peers-debian peers-go peers-nydus ## build a dozen real images, convert and run them, and write docs/images.md
 	@$(VENV)/bin/python -m tests.real_images
 
 peers: peers-debian peers-go peers-rust ## install every real program that tests run against, if missing
@@ -66,11 +66,14 @@ peers-demo: ## … those of Debian that `make demo` needs
 peers-debian: ## … all of Debian
 	@$(PEERS) debian
 
-peers-go: ## … the Go programs (about 6 minutes the first time)
+peers-go: ## … the Go programs (about 10 minutes the first time)
 	@$(PEERS) go
 
-peers-rust: ## … the Rust programs (about 4 minutes the first time)
+peers-rust: ## … the Rust programs (half an hour the first time, nearly all of it Dragonfly's client)
 	@$(PEERS) rust
+
+peers-nydus: ## … of them only nydusd and nydus-image (about 4 minutes the first time)
+	@$(PEERS) nydus
 
 constraints: setup ## write docker/constraints.txt anew from what .venv has
 	@{ echo '# Exact versions of everything that is installed; written by `make constraints`.'; \

@@ -24,7 +24,7 @@ from typing import Final
 
 from tests.peers.pins import DEBIAN, GO, RUST, BuiltPeer, DebianPeer, cache_directory
 
-GROUPS: Final = ("demo-debian", "debian", "go", "rust")
+GROUPS: Final = ("demo-debian", "debian", "go", "nydus", "rust")
 PROGRESS_EVERY_S: Final = 15.0
 WRAPPERS: Final = Path(__file__).parent / "go"
 POLICY: Final = Path("/usr/sbin/policy-rc.d")
@@ -273,7 +273,8 @@ def install(group: str) -> None:
             install_built(peer, build_go)
     else:
         for peer in RUST:
-            install_built(peer, build_rust)
+            if group in ("rust", peer.name):
+                install_built(peer, build_rust)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

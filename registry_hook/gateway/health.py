@@ -24,13 +24,15 @@ class Health:
 
     Args:
         sources: have to answer for the gateway to be ready.
-        closed_network: as in the settings; without it no blob can be served.
+        refuses_everything: no redirect can be valid as this process is set up.
         metrics: what `/metrics` shows.
     """
 
-    def __init__(self, sources: Sequence[Source], closed_network: bool, metrics: CollectorRegistry) -> None:
+    def __init__(
+        self, sources: Sequence[Source], refuses_everything: bool, metrics: CollectorRegistry
+    ) -> None:
         self._sources = sources
-        self._closed_network = closed_network
+        self._refuses_everything = refuses_everything
         self._metrics = metrics
         self.stopping = False
 
@@ -53,9 +55,9 @@ class Health:
         if self.stopping:
             return ["stopping"]
         found = (
-            []
-            if self._closed_network
-            else ["gateway.closed_network is false: every unsigned redirect is refused"]
+            ["gateway.closed_network is false, and no signature can be checked: every redirect is refused"]
+            if self._refuses_everything
+            else []
         )
         probes = await asyncio.gather(*(problem_of(source) for source in self._sources))
         return found + [problem for problem in probes if problem is not None]

@@ -7,6 +7,7 @@ the log, and never quotes the query, which is a credential for as long as its si
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 
@@ -52,4 +53,24 @@ class ClosedToAll:
 
     def check(self, method: str, target: str, host: str, now_s: float) -> None:  # noqa: ARG002
         """See `RedirectCheck.check`; allows nothing."""
-        raise RedirectRefusedError("redirects are not signed, and gateway.closed_network is false")
+        raise RedirectRefusedError("not signed, and gateway.closed_network is false")
+
+
+class BySignature:
+    """Leaves it to the check that belongs to the signature which a redirect carries.
+
+    Args:
+        checks: by the name of the parameter that only their signatures have.
+        unsigned: for redirects without any of these parameters.
+    """
+
+    def __init__(self, checks: Mapping[str, RedirectCheck], unsigned: RedirectCheck) -> None:
+        self._checks = checks
+        self._unsigned = unsigned
+
+    def check(self, method: str, target: str, host: str, now_s: float) -> None:
+        """See `RedirectCheck.check`."""
+        query = target.partition("?")[2]
+        names = {item.partition("=")[0] for item in query.split("&")}
+        chosen = next((check for name, check in self._checks.items() if name in names), self._unsigned)
+        chosen.check(method, target, host, now_s)

@@ -18,15 +18,18 @@ from prometheus_client import CollectorRegistry
 from p2p_seed.errors import StoreConfigurationError
 from p2p_seed.store import DirectoryStore, S3Access, open_store
 from registry_hook.errors import SettingsError
+from registry_hook.gateway import cloudfront, sigv4
 from registry_hook.gateway.answers import parse_path
+from registry_hook.gateway.cloudfront import CloudFrontCheck
 from registry_hook.gateway.directory_source import DirectorySource
 from registry_hook.gateway.handler import BlobHandler
 from registry_hook.gateway.health import PATHS, Health, problem_of
 from registry_hook.gateway.listeners import Handler, listen, url_of
 from registry_hook.gateway.metrics import Metrics
 from registry_hook.gateway.origin import Origin, OriginCheck, parse_origin_path
-from registry_hook.gateway.redirect_checks import ClosedToAll, OpenToAll, RedirectCheck
+from registry_hook.gateway.redirect_checks import BySignature, ClosedToAll, OpenToAll, RedirectCheck
 from registry_hook.gateway.settings import GatewaySettings
+from registry_hook.gateway.sigv4 import SigV4Check
 from registry_hook.gateway.sources import Source
 from registry_hook.gateway.stream_source import StreamSource
 
@@ -91,7 +94,7 @@ async def serving(settings: GatewaySettings, sources: Sequence[Source]) -> Async
     check = redirect_check(settings)
     metrics = Metrics("dragonhook_gateway", figures)
     blobs = BlobHandler(settings, parse_path, check, sources, metrics, log)
-    state = Health(sources, settings.closed_network, figures)
+    state = Health(sources, settings.refuses_everything, figures)
 
     async def front(request: web.BaseRequest) -> web.StreamResponse:
         return await (state(request) if request.path in PATHS else blobs(request))
@@ -143,8 +146,17 @@ def make_sources(settings: GatewaySettings) -> list[Source]:
 
 
 def redirect_check(settings: GatewaySettings) -> RedirectCheck:
-    """What tells which redirects are to be followed."""
-    return OpenToAll() if settings.closed_network else ClosedToAll()
+    """What tells which redirects are to be followed.
+
+    Raises:
+        SettingsError: a key cannot be used.
+    """
+    checks: dict[str, RedirectCheck] = {}
+    if settings.sigv4 is not None:
+        checks[sigv4.SIGNATURE] = SigV4Check(settings.sigv4)
+    if settings.cloudfront is not None:
+        checks[cloudfront.KEY_PAIR_ID] = CloudFrontCheck(settings.cloudfront)
+    return BySignature(checks, OpenToAll() if settings.closed_network else ClosedToAll())
 
 
 def make_origin(settings: GatewaySettings, sources: Sequence[Source], metrics: Metrics) -> Origin:
@@ -193,10 +205,11 @@ async def _drain(runners: list[web.ServerRunner], timeout_s: float, log: _Log) -
 
 def _announce(log: _Log, settings: GatewaySettings, url: str) -> None:
     log.info("listening", url=url, store=settings.store, origin=settings.registry_storage)
-    if not settings.closed_network:
+    if settings.refuses_everything:
         log.error(
             "every blob is refused with 403: redirects are not signed, so only the network can decide who may"
-            " read; where it does, set gateway.closed_network = true"
+            " read; where it does, set gateway.closed_network = true, else have them signed and set"
+            " gateway.sigv4 or gateway.cloudfront"
         )
     if settings.registry_storage is None:
         log.warning("gateway.origin is not set: blobs that are not converted are answered with 404")

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from p2p_seed.store import S3Access
+from registry_hook.gateway.cloudfront import CloudFrontKey
+from registry_hook.gateway.sigv4 import SigV4Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,10 @@ class GatewaySettings:
             breaks ordinary pulls and pushes of a registry that redirects everything.
         registry_s3: how to reach S3 for `registry_storage`; read access is enough.
         closed_network: whether the network alone decides who may read. A redirect that is not signed tells
-            nothing about the client, so without this every blob is refused with 403.
+            nothing about the client, so without this it is refused with 403.
+        sigv4: checks redirects that the registry's S3 driver signs (`redirectendpoint`).
+        cloudfront: checks redirects that the registry's `cloudfront` middleware signs. A redirect with a
+            signature that can be checked and is wrong is refused in a closed network, too.
         origin_host: address of the private origin, which peers fetch blobs from.
         origin_port: its port; None does without an origin.
         origin_secret: what the URLs that peers fetch from are signed with; None serves whoever asks, and
@@ -46,6 +51,8 @@ class GatewaySettings:
     registry_storage: str | None = None
     registry_s3: S3Access | None = None
     closed_network: bool = False
+    sigv4: SigV4Key | None = None
+    cloudfront: CloudFrontKey | None = None
     origin_host: str = "127.0.0.1"
     origin_port: int | None = None
     origin_secret: bytes | None = field(default=None, repr=False)
@@ -57,3 +64,8 @@ class GatewaySettings:
     stall_timeout_s: float = 300.0
     access_log: bool = True
     reuse_port: bool = False
+
+    @property
+    def refuses_everything(self) -> bool:
+        """Whether no redirect can be valid."""
+        return not self.closed_network and self.sigv4 is None and self.cloudfront is None

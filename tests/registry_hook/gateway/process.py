@@ -1,17 +1,17 @@
-"""The gateway as a process of its own: `python -m tests.registry_hook.gateway.process SETTINGS-AS-JSON`."""
+"""The gateway as a process of its own: `python -m tests.registry_hook.gateway.process PICKLED-SETTINGS`."""
 
 from __future__ import annotations
 
 import json
+import pickle
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from p2p_seed.store import S3Access
 from registry_hook import logs
 from registry_hook.gateway import GatewaySettings, run_gateway
 from tests.peers.server import Server, free_port
@@ -30,8 +30,10 @@ class GatewayProcess(Server):
     def __init__(self, directory: Path, settings: GatewaySettings) -> None:
         port, metrics_port = free_port(), free_port()
         self._metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
-        values = asdict(settings) | {"port": port, "metrics_port": metrics_port}
-        command = [sys.executable, "-m", "tests.registry_hook.gateway.process", json.dumps(values)]
+        # A file, since some settings are secrets, and command lines are there for all to see.
+        pickled = directory / "gateway.settings"
+        pickled.write_bytes(pickle.dumps(replace(settings, port=port, metrics_port=metrics_port)))
+        command = [sys.executable, "-m", "tests.registry_hook.gateway.process", str(pickled)]
         environ = {"PYTHONPATH": str(ROOT)}
         super().__init__(command, port, directory / "gateway.log", ready_path="/healthz", environ=environ)
 
@@ -45,12 +47,12 @@ class GatewayProcess(Server):
         return [entry for entry in entries if entry["event"] == "request"]
 
 
-def main(values: dict[str, Any]) -> None:
+def main(pickled: Path) -> None:
     logs.configure("info", "gateway")
-    for name in ("store_s3", "registry_s3"):
-        values[name] = S3Access(**values[name]) if values[name] else None
-    run_gateway(GatewaySettings(**values))
+    settings = pickle.loads(pickled.read_bytes())
+    assert isinstance(settings, GatewaySettings)
+    run_gateway(settings)
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    main(Path(sys.argv[1]))

@@ -18,18 +18,15 @@ from prometheus_client import CollectorRegistry
 from p2p_seed.errors import StoreConfigurationError
 from p2p_seed.store import DirectoryStore, S3Access, open_store
 from registry_hook.errors import SettingsError
-from registry_hook.gateway import cloudfront, sigv4
+from registry_hook.gateway.access import origin_check, redirect_check
 from registry_hook.gateway.answers import parse_path
-from registry_hook.gateway.cloudfront import CloudFrontCheck
 from registry_hook.gateway.directory_source import DirectorySource
 from registry_hook.gateway.handler import BlobHandler
 from registry_hook.gateway.health import PATHS, Health, problem_of
 from registry_hook.gateway.listeners import Handler, listen, url_of
 from registry_hook.gateway.metrics import Metrics
-from registry_hook.gateway.origin import Origin, OriginCheck, parse_origin_path
-from registry_hook.gateway.redirect_checks import BySignature, ClosedToAll, OpenToAll, RedirectCheck
+from registry_hook.gateway.origin import Origin, parse_origin_path
 from registry_hook.gateway.settings import GatewaySettings
-from registry_hook.gateway.sigv4 import SigV4Check
 from registry_hook.gateway.sources import Source
 from registry_hook.gateway.stream_source import StreamSource
 
@@ -91,9 +88,8 @@ async def serving(settings: GatewaySettings, sources: Sequence[Source]) -> Async
     """
     log: _Log = structlog.get_logger("gateway")
     figures = CollectorRegistry()
-    check = redirect_check(settings)
     metrics = Metrics("dragonhook_gateway", figures)
-    blobs = BlobHandler(settings, parse_path, check, sources, metrics, log)
+    blobs = BlobHandler(settings, parse_path, redirect_check(settings), sources, metrics, log)
     state = Health(sources, settings.refuses_everything, figures)
 
     async def front(request: web.BaseRequest) -> web.StreamResponse:
@@ -101,7 +97,11 @@ async def serving(settings: GatewaySettings, sources: Sequence[Source]) -> Async
 
     listeners: list[_Listener] = [("gateway.listen", front, settings.host, settings.port)]
     if settings.origin_port is not None:
-        origin = make_origin(settings, sources, Metrics("dragonhook_origin", figures))
+        # Stores only, never peers: those would fetch from themselves.
+        log_of_origin: _Log = structlog.get_logger("origin")
+        counted = Metrics("dragonhook_origin", figures)
+        check = origin_check(settings)
+        origin = Origin(BlobHandler(settings, parse_origin_path, check, sources, counted, log_of_origin))
         listeners.append(("gateway.origin_listen", origin, settings.origin_host, settings.origin_port))
     if settings.metrics_port is not None:
         listeners.append(("gateway.metrics_listen", state, settings.metrics_host, settings.metrics_port))
@@ -143,45 +143,6 @@ def make_sources(settings: GatewaySettings) -> list[Source]:
         else:
             sources.append(StreamSource(name, store, settings.stream_threads))
     return sources
-
-
-def redirect_check(settings: GatewaySettings) -> RedirectCheck:
-    """What tells which redirects are to be followed.
-
-    Raises:
-        SettingsError: a key cannot be used.
-    """
-    checks: dict[str, RedirectCheck] = {}
-    if settings.sigv4 is not None:
-        checks[sigv4.SIGNATURE] = SigV4Check(settings.sigv4)
-    if settings.cloudfront is not None:
-        checks[cloudfront.KEY_PAIR_ID] = CloudFrontCheck(settings.cloudfront)
-    return BySignature(checks, OpenToAll() if settings.closed_network else ClosedToAll())
-
-
-def make_origin(settings: GatewaySettings, sources: Sequence[Source], metrics: Metrics) -> Origin:
-    """What peers fetch from.
-
-    Args:
-        settings: of the process.
-        sources: stores only, never peers: those would fetch from themselves.
-        metrics: of this listener.
-
-    Raises:
-        SettingsError: everybody could read everything.
-    """
-    check: RedirectCheck
-    if settings.origin_secret is not None:
-        check = OriginCheck(settings.origin_secret)
-    elif settings.closed_network:
-        check = OpenToAll()
-    else:
-        raise SettingsError(
-            "gateway.origin_listen: whoever reaches this address could read every blob; set"
-            " seeding.origin_secret, or gateway.closed_network = true if the network decides who may read"
-        )
-    log: _Log = structlog.get_logger("origin")
-    return Origin(BlobHandler(settings, parse_origin_path, check, sources, metrics, log))
 
 
 def _impatient(access: S3Access, connections: int) -> S3Access:

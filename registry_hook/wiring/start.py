@@ -9,9 +9,11 @@ from contextlib import ExitStack
 from p2p_seed.errors import StoreConfigurationError
 from p2p_seed.store import open_store
 from registry_hook.errors import SettingsError
+from registry_hook.gateway.access import check_access
 from registry_hook.settings import Settings
 from registry_hook.settings_sections import Address, parse_address
 from registry_hook.wiring.blob_store import blob_store, s3_access
+from registry_hook.wiring.gateway import gateway_settings
 from registry_hook.wiring.registry import registry_client
 from registry_hook.wiring.secrets import signing_key, webhook_token
 from registry_hook.wiring.services import convert_options
@@ -31,6 +33,7 @@ def check(settings: Settings) -> None:
     registry_client(settings.registry).close()
     if settings.gateway.enabled:
         _check_origin(settings)
+        check_access(gateway_settings(settings))
     _check_addresses(settings)
 
 
@@ -65,3 +68,5 @@ def _addresses(settings: Settings) -> Iterator[tuple[str, Address]]:
         yield "gateway.listen", parse_address(settings.gateway.listen)
         if settings.gateway.metrics_listen is not None:
             yield "gateway.metrics_listen", parse_address(settings.gateway.metrics_listen)
+        if settings.gateway.origin_listen is not None:
+            yield "gateway.origin_listen", parse_address(settings.gateway.origin_listen)

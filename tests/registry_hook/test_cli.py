@@ -19,6 +19,8 @@ from registry_hook import logs
 from registry_hook.cli import clients, main
 from registry_hook.cli.clients import is_loopback
 from registry_hook.errors import SettingsError
+from registry_hook.gateway.cloudfront import CloudFrontKey
+from registry_hook.gateway.sigv4 import SigV4Key
 from registry_hook.settings import load
 from registry_hook.wiring.gateway import gateway_settings
 from registry_hook.wiring.registry import registry_client
@@ -351,6 +353,22 @@ def test_the_gateway_serves_our_store_and_the_registrys_storage(tmp_path: Path) 
         1234, "filesystem:/srv/registry", True,
     )  # fmt: skip
     assert gateway.store == f"filesystem:{tmp_path}/state/store"
+    assert (gateway.sigv4, gateway.cloudfront, gateway.origin_port) == (None, None, None)
+
+
+def test_the_gateway_gets_keys_and_its_private_origin(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret of the bucket\n")
+    more = (
+        '[gateway]\norigin_listen = "127.0.0.2:1235"\n'
+        f'[gateway.sigv4]\naccess_key = "a"\nsecret_key_file = "{tmp_path}/secret"\nregion = "eu-1"\n'
+        '[gateway.cloudfront]\nkey_pair_id = "K1"\npublic_key_file = "/etc/public.pem"\n'
+        '[seeding]\norigin_secret = "sixteen characters or more"\n'
+    )
+    gateway = gateway_settings(load(settings_file(tmp_path, more)))
+    assert gateway.sigv4 == SigV4Key("a", "secret of the bucket", "eu-1")
+    assert gateway.cloudfront == CloudFrontKey("K1", Path("/etc/public.pem"))
+    assert (gateway.origin_host, gateway.origin_port) == ("127.0.0.2", 1235)
+    assert gateway.origin_secret == b"sixteen characters or more"
 
 
 def test_convert_with_a_chunk_dictionary(tmp_path: Path) -> None:

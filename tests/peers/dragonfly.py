@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
+
+import grpc
+from dragonfly_api import dfdaemon_pb2, dfdaemon_pb2_grpc
 
 from tests.peers.programs import ProgramError, find_program
 from tests.peers.server import HERE, Place, Server, free_port, free_ports
@@ -158,6 +161,27 @@ class Dfdaemon(Server):
             "stats": {"server": listen(stats)},
         }  # fmt: skip
 
+    def holds(self, task_id: str) -> bool:
+        """Whether it has all of a task; of a blob the id is the 64 digits of the digest."""
+        with self._service() as service:
+            try:
+                task = service.StatLocalTask(dfdaemon_pb2.StatLocalTaskRequest(task_id=task_id), timeout=10)
+            except grpc.RpcError as error:
+                if error.code() == grpc.StatusCode.NOT_FOUND:
+                    return False
+                raise
+            return bool(task.HasField("finished_at"))
+
+    def forget(self, task_id: str) -> None:
+        """Makes it delete a task, as when it evicts it."""
+        with self._service() as service:
+            service.DeleteTask(dfdaemon_pb2.DeleteTaskRequest(task_id=task_id), timeout=10)
+
+    @contextmanager
+    def _service(self) -> Iterator[Any]:
+        with grpc.insecure_channel(self.grpc) as channel:
+            yield dfdaemon_pb2_grpc.DfdaemonUploadStub(channel)  # type: ignore[no-untyped-call]  # generated
+
     def is_ready(self) -> bool:
         """Whether its proxy and its gRPC service take connections."""
         return all(accepts(self._place.address, port) for port in self._ports[:2])
@@ -223,7 +247,11 @@ class SmallSet:
         with ExitStack() as running:
             running.enter_context(self.scheduler)
             for daemon in (*self.seeds, *self.peers):
-                running.enter_context(daemon)
+                daemon.launch()
+                # Their orderly end takes seconds, and they are not used again.
+                running.callback(daemon.kill)
+            for daemon in (*self.seeds, *self.peers):
+                daemon.wait()
             self._running = running.pop_all()
         return self
 

@@ -116,6 +116,15 @@ class Server:
             ProgramError: the port is in use, or the server ended or did not answer in time; the message has
                 the end of its log.
         """
+        self.launch()
+        self.wait(timeout_s)
+
+    def launch(self) -> None:
+        """Starts the server without waiting for it; `wait` has to follow.
+
+        Raises:
+            ProgramError: the port is in use.
+        """
         # Else the readiness check would be answered by somebody else.
         if self._place == HERE and not _is_free(self.port):
             raise ProgramError(f"{self._command[0]} cannot start: port {self.port} is in use")
@@ -126,18 +135,22 @@ class Server:
                 # Ctrl-C is for whoever started the server, which then ends it in order.
                 start_new_session=True,
             )  # fmt: skip
+
+    def wait(self, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Waits until a launched server answers; ends it if it does not.
+
+        Raises:
+            ProgramError: the server ended, or did not answer in time; the message has the end of its log.
+        """
+        deadline = time.monotonic() + timeout_s
         try:
-            self._wait(time.monotonic() + timeout_s)
+            while not self.is_ready():
+                if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
+                    raise ProgramError(f"{self._command[0]} did not start:\n{self.log_text()[-4000:]}")
+                time.sleep(0.02)
         except BaseException:  # Also Ctrl-C: nobody else knows of the process yet.
             self.kill()
             raise
-
-    def _wait(self, deadline: float) -> None:
-        """Waits until the server answers; at the deadline (of `time.monotonic()`) raises `ProgramError`."""
-        while not self.is_ready():
-            if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
-                raise ProgramError(f"{self._command[0]} did not start:\n{self.log_text()[-4000:]}")
-            time.sleep(0.02)
 
     def is_ready(self) -> bool:
         """Whether it answers now."""

@@ -49,7 +49,11 @@ class TokenAuth:
 
 @dataclass(frozen=True, slots=True)
 class S3Storage:
-    """A bucket as a registry's storage."""
+    """A bucket as a registry's storage.
+
+    Blobs are redirected to presigned URLs, of `redirect_endpoint` where one is given (from Distribution 3.1.2
+    on), else of the bucket.
+    """
 
     endpoint: str
     bucket: str
@@ -57,6 +61,22 @@ class S3Storage:
     secret_key: str
     prefix: str = ""
     region: str = "us-east-1"
+    redirect_endpoint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CloudFront:
+    """The middleware that redirects to URLs signed with RSA; over S3 only.
+
+    Args:
+        base_url: where to.
+        private_key: PEM file, PKCS#1.
+        key_pair_id: names the key.
+    """
+
+    base_url: str
+    private_key: Path
+    key_pair_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +108,7 @@ class RegistryOptions:
     Args:
         notifications: post events there.
         redirect_url: answer GET and HEAD of blobs with a 307 to this base URL (2.8 drops its path).
+        cloudfront: answer them with a 307 to a signed URL.
         basic_user: ask for a user and password.
         token_auth: ask for a token.
         tls: serve https.
@@ -97,6 +118,7 @@ class RegistryOptions:
 
     notifications: Notifications | None = None
     redirect_url: str | None = None
+    cloudfront: CloudFront | None = None
     basic_user: BasicUser | None = None
     token_auth: TokenAuth | None = None
     tls: TlsFiles | None = None
@@ -166,6 +188,8 @@ def _configuration(options: RegistryOptions, port: int, storage: Path, directory
     if options.redirect_url:
         redirect = {"name": "redirect", "options": {"baseurl": options.redirect_url}}
         configuration["middleware"] = {"storage": [redirect]}
+    if options.cloudfront:
+        configuration["middleware"] = {"storage": [_cloudfront(options.cloudfront)]}
     if options.notifications:
         configuration["notifications"] = _notifications(options.notifications)
     if options.basic_user:
@@ -183,9 +207,18 @@ def _configuration(options: RegistryOptions, port: int, storage: Path, directory
     return configuration
 
 
+def _cloudfront(wanted: CloudFront) -> dict[str, Any]:
+    options = {
+        "baseurl": wanted.base_url, "privatekey": str(wanted.private_key), "keypairid": wanted.key_pair_id
+    }  # fmt: skip
+    return {"name": "cloudfront", "options": options}
+
+
 def _s3_storage(s3: S3Storage) -> dict[str, Any]:
+    endpoint = {"redirectendpoint": s3.redirect_endpoint} if s3.redirect_endpoint else {}
     return {
         "s3": {
+            **endpoint,
             "regionendpoint": s3.endpoint, "region": s3.region,
             "bucket": s3.bucket, "rootdirectory": s3.prefix,
             "accesskey": s3.access_key, "secretkey": s3.secret_key,

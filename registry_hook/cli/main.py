@@ -12,7 +12,7 @@ _COMMANDS: Final = {
     "serve": "service", "web": "service", "worker": "service", "gateway": "service",
     "convert": "image", "verify": "image", "check": "check", "inspect": "inspect", "unpack": "unpack",
     "export": "export", "mount": "mount", "backfill": "service",
-    "trace": "trace", "version": "service",
+    "trace": "trace", "config": "config", "version": "service",
 }  # fmt: skip
 
 

@@ -72,6 +72,8 @@ DEBIAN: Final = (
     DebianPeer("mmdebstrap", "1.3.5", ("mmdebstrap",), demo=True),
     DebianPeer("umoci", "0.4.7", ("umoci",)),
     DebianPeer("containerd", "1.6.20", ("containerd", "ctr"), service="containerd"),
+    # The engine: `dockerd`. A client alone may be there already, in another version.
+    DebianPeer("docker.io", "20.10.24", ("dockerd", "docker"), service="docker"),
     DebianPeer("runc", "1.1.5", ("runc",)),
     DebianPeer("erofs-utils", "1.5", ("fsck.erofs", "dump.erofs")),
     DebianPeer("fsverity", "1.5", ("fsverity",)),
@@ -90,7 +92,11 @@ GO: Final = (
     BuiltPeer("cosign", "3.1.3", "github.com/sigstore/cosign/v3/cmd/cosign", ("cosign",)),
     BuiltPeer("versitygw", "1.8.0", "github.com/versity/versitygw/cmd/versitygw", ("versitygw",)),
     BuiltPeer("dragonfly", "2.5.1", "d7y.io/dragonfly/v2", ("scheduler", "manager"), wrapper="dragonfly"),
-)
+    BuiltPeer(
+        "nydus-snapshotter", "0.16.1", "github.com/containerd/nydus-snapshotter", ("containerd-nydus-grpc",),
+        wrapper="nydus-snapshotter",
+    ),
+)  # fmt: skip
 
 RUST: Final = (
     BuiltPeer("nydus", "2.2.0", "nydus-rs", ("nydusd", "nydus-image")),

@@ -1,0 +1,1 @@
+"""What `dragonhook config` prints, given to the programs that it is for."""

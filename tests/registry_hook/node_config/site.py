@@ -1,0 +1,107 @@
+"""A deployment: a registry set up with what `dragonhook config` prints, and the service."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from tests.peers.programs import find_program, run_command
+from tests.peers.registries import RegistryKind
+from tests.peers.server import LOOPBACK, Place, Server, free_ports
+from tests.peers.stack import START_TIMEOUT_S
+
+DRAGONHOOK = (sys.executable, "-m", "registry_hook.cli")
+
+
+class Site:
+    """A registry and `dragonhook serve` at an address of this machine.
+
+    Args:
+        directory: an empty directory.
+        kind: which registry.
+        address: where both listen.
+        settings: more lines of the settings file.
+        storage: the registry's storage, in YAML; a directory by default.
+        origin: `gateway.origin` for it.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        kind: RegistryKind = RegistryKind.V2,
+        address: str = LOOPBACK,
+        settings: str = "",
+        gateway: str = "closed_network = true",
+        storage: str | None = None,
+        origin: str | None = None,
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        registry, web, gateway_port, self.origin_port = free_ports(4)
+        content = directory / "registry"
+        self.directory = directory
+        self.address = address
+        self.settings = directory / "dragonhook.toml"
+        self.settings.write_text(f"""\
+state_dir = "{directory / "state"}"
+[registry]
+url = "http://{address}:{registry}"
+[web]
+listen = "{address}:{web}"
+[gateway]
+listen = "{address}:{gateway_port}"
+origin_listen = "{address}:{self.origin_port}"
+origin = "{origin or f"filesystem:{content}"}"
+{gateway}
+{settings.format(address=address, origin=self.origin_port)}
+""")
+        base = f"""\
+version: 0.1
+http: {{addr: "{address}:{registry}", secret: "not one"}}
+storage:
+  {storage or f"filesystem: {{rootdirectory: {content}}}"}
+"""
+        self.registry_config = directory / "config.yml"
+        self.registry_config.write_text(base)
+        place = Place(address)
+        self.registry = Server(
+            [str(find_program(kind)), "serve", str(self.registry_config)], registry,
+            directory / "registry.log", ready_path="/v2/", place=place,
+            environ={"OTEL_TRACES_EXPORTER": "none"},
+        )  # fmt: skip
+        self.service = Server(
+            [*DRAGONHOOK, "--config", str(self.settings), "serve"], web,
+            directory / "service.log", ready_path="/readyz", place=place,
+        )  # fmt: skip
+        self.gateway_url = f"http://{address}:{gateway_port}"
+        self._stack = ExitStack()
+
+    def config(self, *words: str) -> str:
+        """What `dragonhook config …` prints."""
+        return run_command([*DRAGONHOOK, "--config", str(self.settings), "config", *words])
+
+    def __enter__(self) -> Self:
+        printed = self.config("registry", "--show-secrets")
+        self.registry_config.write_text(self.registry_config.read_text() + printed)
+        self.registry.start()
+        self._stack.callback(self.registry.stop)
+        try:
+            self.service.start(START_TIMEOUT_S)
+        except BaseException:
+            self._stack.close()
+            raise
+        self._stack.callback(self.service.stop)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def jobs(self) -> list[Mapping[str, Any]]:
+        """The service's jobs."""
+        answer = httpx.get(f"{self.service.url}/v1/jobs", timeout=10, trust_env=False)
+        jobs: list[Mapping[str, Any]] = answer.raise_for_status().json()["jobs"]
+        return jobs

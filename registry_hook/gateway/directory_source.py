@@ -6,7 +6,6 @@ sendfile waits for a cold disk there anyway. Figures: docs/adr/0031-aiohttp-for-
 
 from __future__ import annotations
 
-import asyncio
 import os
 from io import FileIO
 
@@ -15,7 +14,8 @@ from aiohttp import web
 from converter.oci import Digest
 from p2p_seed.errors import BlobNotFoundError
 from p2p_seed.store import DirectoryStore
-from registry_hook.gateway.sources import BrokenOffError, OpenBlob
+from registry_hook.gateway.sendfile import send_file_part
+from registry_hook.gateway.sources import OpenBlob
 
 
 class DirectorySource:
@@ -58,20 +58,7 @@ class _OpenFile:
         response: web.StreamResponse,  # noqa: ARG002
         patience_s: float | None,  # noqa: ARG002  sendfile waits for the client only
     ) -> None:
-        transport = request.transport
-        if transport is None or transport.is_closing():
-            raise ConnectionResetError("the client is gone")
-        os.lseek(self._file.fileno(), self._start, os.SEEK_SET)
-        try:
-            sent = await asyncio.get_running_loop().sendfile(transport, self._file, self._start, self._length)
-        except (ConnectionError, TimeoutError):
-            raise
-        except OSError as error:
-            # asyncio leaves the file's offset behind the last byte it has sent.
-            sent = os.lseek(self._file.fileno(), 0, os.SEEK_CUR) - self._start
-            raise BrokenOffError(f"cannot read {self._file.name!r}: {error}", sent) from error
-        if sent != self._length:
-            raise BrokenOffError(f"{self._file.name!r} has become shorter", sent)
+        await send_file_part(request, self._file, self._start, self._length)
 
     def close(self) -> None:
         self._file.close()

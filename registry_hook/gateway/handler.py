@@ -171,9 +171,10 @@ class BlobHandler:
         return sorted(self._sources, key=lambda source: self._resting_until.get(source.name, 0.0) > now)
 
     def _source_failed(self, source: Source, digest: Digest, error: StoreError) -> None:
-        if not source.self_reliant:
-            self._resting_until[source.name] = time.monotonic() + REST_S
         self._metrics.source_errors.labels(source.name).inc()
+        if source.self_reliant:
+            return  # It has said so itself, and for all requests that suffer from one failure once.
+        self._resting_until[source.name] = time.monotonic() + REST_S
         self._log.warning("source failed", source=source.name, digest=str(digest), error=str(error))
 
     def _write_down(self, request: web.BaseRequest, record: _Record, took_s: float) -> None:

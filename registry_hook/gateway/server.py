@@ -17,6 +17,8 @@ from prometheus_client import CollectorRegistry
 
 from p2p_seed.errors import StoreConfigurationError
 from p2p_seed.store import DirectoryStore, S3Access, open_store
+from p2p_seed.store.chunk_lists import open_chunk_lists
+from p2p_seed.supernode import SeedEngine
 from registry_hook.errors import SettingsError
 from registry_hook.gateway.access import origin_check, redirect_check
 from registry_hook.gateway.answers import parse_path
@@ -38,24 +40,32 @@ _S3_ATTEMPTS: Final = 2
 _SETTINGS: Final = {"store": "store.location", "registry": "gateway.origin"}
 
 _Log = structlog.typing.FilteringBoundLogger
+MakeEngine = Callable[[], SeedEngine]
 # Name of the setting, what answers, host and port.
 _Listener = tuple[str, Handler, str, int]
 
 
-def run_gateway(settings: GatewaySettings, on_ready: Callable[[str], None] | None = None) -> None:
+def run_gateway(
+    settings: GatewaySettings,
+    on_ready: Callable[[str], None] | None = None,
+    make_engine: MakeEngine | None = None,
+) -> None:
     """Serves until SIGTERM or SIGINT, then lets running answers finish.
 
     Args:
         settings: of this process.
         on_ready: called once with the URL it listens on.
+        make_engine: makes the engine of the P2P cluster, to seed again what is missing there.
 
     Raises:
         SettingsError: it cannot listen, or the sources cannot be used as configured.
     """
-    asyncio.run(_until_signalled(settings, on_ready))
+    asyncio.run(_until_signalled(settings, on_ready, make_engine))
 
 
-async def _until_signalled(settings: GatewaySettings, on_ready: Callable[[str], None] | None) -> None:
+async def _until_signalled(
+    settings: GatewaySettings, on_ready: Callable[[str], None] | None, make_engine: MakeEngine | None
+) -> None:
     stop = asyncio.Event()
 
     def on_signal() -> None:
@@ -66,19 +76,23 @@ async def _until_signalled(settings: GatewaySettings, on_ready: Callable[[str], 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
     _allow_many_files()
-    async with serving(settings, make_sources(settings)) as url:
+    async with serving(settings, make_sources(settings), make_engine) as url:
         if on_ready is not None:
             on_ready(url)
         await stop.wait()
 
 
 @contextlib.asynccontextmanager
-async def serving(settings: GatewaySettings, sources: Sequence[Source]) -> AsyncIterator[str]:
+async def serving(
+    settings: GatewaySettings, sources: Sequence[Source], make_engine: MakeEngine | None = None
+) -> AsyncIterator[str]:
     """A gateway inside a running event loop; on leaving, running answers get their time to finish.
 
     Args:
         settings: where to listen, and limits.
-        sources: in the order of preference; they are closed at the end.
+        sources: stores in the order of preference, behind the peers of the settings; they are closed at the
+            end.
+        make_engine: as for `run_gateway`.
 
     Yields:
         The URL it listens on.
@@ -89,7 +103,8 @@ async def serving(settings: GatewaySettings, sources: Sequence[Source]) -> Async
     log: _Log = structlog.get_logger("gateway")
     figures = CollectorRegistry()
     metrics = Metrics("dragonhook_gateway", figures)
-    blobs = BlobHandler(settings, parse_path, redirect_check(settings), sources, metrics, log)
+    in_order = [*await _peers(settings, figures, make_engine), *sources]
+    blobs = BlobHandler(settings, parse_path, redirect_check(settings), in_order, metrics, log)
     state = Health(sources, settings.refuses_everything, figures)
 
     async def front(request: web.BaseRequest) -> web.StreamResponse:
@@ -119,7 +134,7 @@ async def serving(settings: GatewaySettings, sources: Sequence[Source]) -> Async
     finally:
         state.stopping = True
         await _drain(runners, settings.drain_timeout_s, log)
-        for source in sources:
+        for source in in_order:
             await source.close()
 
 
@@ -143,6 +158,22 @@ def make_sources(settings: GatewaySettings) -> list[Source]:
         else:
             sources.append(StreamSource(name, store, settings.stream_threads))
     return sources
+
+
+async def _peers(
+    settings: GatewaySettings, figures: CollectorRegistry, make_engine: MakeEngine | None
+) -> list[Source]:
+    if settings.peers is None:
+        return []
+    try:
+        access = _impatient(settings.store_s3 or S3Access(), settings.stream_threads)
+        lists = open_chunk_lists(settings.store, access)
+    except StoreConfigurationError as error:
+        raise SettingsError(f"{_SETTINGS['store']}: {error}") from error
+    # aiohttp's client and grpc take a moment to load, and many installations do without.
+    from registry_hook.gateway.p2p.making import make_p2p_source
+
+    return [await make_p2p_source(settings.peers, lists, figures, make_engine)]
 
 
 def _impatient(access: S3Access, connections: int) -> S3Access:

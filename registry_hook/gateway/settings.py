@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from p2p_seed.store import S3Access
 from registry_hook.gateway.cloudfront import CloudFrontKey
+from registry_hook.gateway.p2p.settings import PeerSettings
 from registry_hook.gateway.sigv4 import SigV4Key
 
 
@@ -42,6 +43,7 @@ class GatewaySettings:
         stall_timeout_s: a client that takes no data for this long is cut off.
         access_log: one line for each request.
         reuse_port: let several gateways listen on the same port.
+        peers: the P2P cluster that is asked first; None serves from the stores alone.
     """
 
     store: str
@@ -64,6 +66,7 @@ class GatewaySettings:
     stall_timeout_s: float = 300.0
     access_log: bool = True
     reuse_port: bool = False
+    peers: PeerSettings | None = None
 
     @property
     def refuses_everything(self) -> bool:

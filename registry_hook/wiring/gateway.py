@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from p2p_seed.locate import SeedPeer
 from registry_hook.gateway import GatewaySettings
 from registry_hook.gateway.cloudfront import CloudFrontKey
+from registry_hook.gateway.p2p.settings import PeerSettings
 from registry_hook.gateway.sigv4 import SigV4Key
 from registry_hook.settings import Settings
 from registry_hook.settings_gateway import CloudFrontSettings, SigV4Settings
@@ -34,6 +36,22 @@ def gateway_settings(settings: Settings) -> GatewaySettings:
         metrics_port=metrics.port if metrics else None,
         drain_timeout_s=settings.jobs.drain_s,
         access_log=wanted.access_log,
+        peers=_peers(settings),
+    )
+
+
+def _peers(settings: Settings) -> PeerSettings | None:
+    """The cluster to read from, if there is one."""
+    cluster, seeding = settings.gateway_cluster, settings.seeding
+    if cluster is None or seeding.origin_url is None:
+        return None
+    return PeerSettings(
+        peers=tuple(SeedPeer(peer.grpc, peer.proxy) for peer in cluster.seed_peers),
+        origin_url=seeding.origin_url,
+        origin_secret=seeding.secret(),
+        origin_url_lifetime_s=int(seeding.origin_url_lifetime_s),
+        cache_dir=settings.gateway.cache_dir or settings.state_dir / "gateway-cache",
+        cache_bytes=settings.gateway.cache_bytes,
     )
 
 

@@ -15,11 +15,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from converter.oci import ImageIndex, ImageManifest, parse_manifest
+from p2p_seed.locate import SeedPeer
 from registry_hook import logs
 from registry_hook.cli import clients, main
 from registry_hook.cli.clients import is_loopback
 from registry_hook.errors import SettingsError
 from registry_hook.gateway.cloudfront import CloudFrontKey
+from registry_hook.gateway.p2p.settings import PeerSettings
 from registry_hook.gateway.sigv4 import SigV4Key
 from registry_hook.settings import load
 from registry_hook.wiring.gateway import gateway_settings
@@ -369,6 +371,25 @@ def test_the_gateway_gets_keys_and_its_private_origin(tmp_path: Path) -> None:
     assert gateway.cloudfront == CloudFrontKey("K1", Path("/etc/public.pem"))
     assert (gateway.origin_host, gateway.origin_port) == ("127.0.0.2", 1235)
     assert gateway.origin_secret == b"sixteen characters or more"
+
+
+def test_the_gateway_reads_from_the_first_cluster_that_serves_ranges(tmp_path: Path) -> None:
+    more = (
+        "[gateway]\ncache_bytes = 1000\n"
+        '[seeding]\norigin_url = "http://10.0.0.1:8090"\norigin_secret = "sixteen characters or more"\n'
+        '[[seeding.clusters]]\nname = "old"\nengine = "dragonfly-v1"\n'
+        'supernode = "http://10.0.0.2:8002"\nproxy = "http://10.0.0.2:65001"\n'
+        '[[seeding.clusters]]\nname = "new"\nengine = "dragonfly"\nscheduler = "10.0.0.3:8002"\n'
+        'seed_peers = [{grpc = "10.0.0.4:4000", proxy = "http://10.0.0.4:4001"}]\n'
+    )
+    peers = gateway_settings(load(settings_file(tmp_path, more))).peers
+    assert peers == PeerSettings(
+        (SeedPeer("10.0.0.4:4000", "http://10.0.0.4:4001"),),
+        "http://10.0.0.1:8090", b"sixteen characters or more", 3600,
+        tmp_path / "state" / "gateway-cache", 1000,
+    )  # fmt: skip
+    assert "sixteen" not in repr(peers)
+    assert gateway_settings(load(settings_file(tmp_path))).peers is None
 
 
 def test_convert_with_a_chunk_dictionary(tmp_path: Path) -> None:

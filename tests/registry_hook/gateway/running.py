@@ -8,7 +8,7 @@ import http.client
 import queue
 import socket
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,6 +19,7 @@ from converter.oci import Digest
 from p2p_seed.errors import StoreError
 from p2p_seed.store import DirectoryStore
 from p2p_seed.store.keys import blob_key
+from p2p_seed.supernode import SeedEngine
 from registry_hook.gateway.directory_source import DirectorySource
 from registry_hook.gateway.server import serving
 from registry_hook.gateway.settings import GatewaySettings
@@ -28,7 +29,11 @@ SETTINGS = GatewaySettings(store="not used here", port=0, closed_network=True, d
 
 
 @contextlib.contextmanager
-def running(sources: Sequence[Source], settings: GatewaySettings = SETTINGS) -> Iterator[str]:
+def running(
+    sources: Sequence[Source],
+    settings: GatewaySettings = SETTINGS,
+    make_engine: Callable[[], SeedEngine] | None = None,
+) -> Iterator[str]:
     """Runs a gateway on these sources, and yields its URL."""
     started: queue.Queue[str | BaseException] = queue.Queue()
     stop = asyncio.Event()
@@ -36,7 +41,7 @@ def running(sources: Sequence[Source], settings: GatewaySettings = SETTINGS) -> 
 
     async def run() -> None:
         loops.append(asyncio.get_running_loop())
-        async with serving(settings, sources) as url:
+        async with serving(settings, sources, make_engine) as url:
             started.put(url)
             await stop.wait()
 

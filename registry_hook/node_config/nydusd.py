@@ -37,7 +37,8 @@ def nydusd_config(
     name = repository.replace("/", "-")
     path = _DIRECTORY / f"{name}.toml"
     cache = _CACHE / name
-    mount = f"docker://{registry.name}/{repository}:TAG-nydus"
+    plainly = "--plain-http " if registry.scheme == "http" else ""
+    image = f"{plainly}docker://{registry.name}/{repository}:TAG-nydus"
     return NodeConfig(
         (
             ConfigFile(
@@ -45,9 +46,9 @@ def nydusd_config(
                 _backend(registry, repository, peer_url) + _cache(cache, validate),
                 (
                     "It fits every image of the repository. The bootstrap of one image comes with",
-                    f"  dragonhook mount {mount} DIR",
+                    f"  dragonhook mount {image} DIR",
                     "which writes it to DIR.nydusd/image.boot. Then:",
-                    f"  mkdir -p {cache}",
+                    f"  mkdir -p {cache} DIR",
                     f"  nydusd fuse --config {path} --bootstrap DIR.nydusd/image.boot --mountpoint DIR "
                     "--rlimit-nofile 0",
                     'A private registry needs auth = "BASE64 OF USER:PASSWORD" in [backend.registry]: use an '

@@ -6,7 +6,10 @@ paths that are usual; and leaves nothing behind.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,7 +27,7 @@ _OVERLAID: Final = ("/etc",)
 _EMPTY: Final = (
     "/run", "/var/cache", "/var/log", "/var/lib/containerd", "/var/lib/docker", "/var/lib/dragonfly",
 )  # fmt: skip
-_DRAGONHOOK: Final = (sys.executable, "-m", "registry_hook.cli")
+DRAGONHOOK: Final = (sys.executable, "-m", "registry_hook.cli")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +63,32 @@ class Machine:
         """Runs a command in it to its end, and gives its output."""
         return run_command([*self.place.prefix, *words], timeout_s=timeout_s)
 
+    def write(self, path: str, content: str) -> None:
+        """Writes one of its files."""
+        self.path(path).parent.mkdir(parents=True, exist_ok=True)
+        self.path(path).write_text(content)
+
+    def image_file(
+        self, reference: str, path: str, snapshotter: str = "overlayfs", namespace: str = "default"
+    ) -> bytes:
+        """A file of an image that the machine's containerd has pulled."""
+        directory = f"/mnt/image{secrets.token_hex(4)}"
+        self.run("mkdir", directory)
+        images = ("ctr", "--namespace", namespace, "images")
+        self.run(*images, "mount", "--snapshotter", snapshotter, reference, directory)
+        try:
+            return self.path(f"{directory}{path}").read_bytes()
+        finally:
+            self.run(*images, "unmount", directory)
+
     def configure(self, settings: Path, *words: str) -> str:
         """Runs `dragonhook config … --output /` in it, as its operator would."""
-        return self.run(*_DRAGONHOOK, "--config", str(settings), "config", *words, "--output", "/")
+        return self.run(*DRAGONHOOK, "--config", str(settings), "config", *words, "--output", "/")
 
 
 @contextmanager
 def machine(node: Node) -> Iterator[Machine]:
-    """Makes a machine of a node, and takes it down.
-
-    Everything that runs in it has to be stopped before.
-    """
+    """Makes a machine of a node, and takes it down with everything that runs in it."""
     commands = [
         "mount -t tmpfs -o size=2g machine /mnt",
         # `ip netns exec` has mounted a new /sys, without it.
@@ -96,11 +114,21 @@ def machine(node: Node) -> Iterator[Machine]:
             raise ProgramError(f"no machine: {said}{holder.stdout.read()}")
         yield Machine(node, holder.pid)
     finally:
-        holder.kill()
+        if holder.poll() is None:
+            _end_all(holder.pid)
         holder.wait()
         holder.stdout.close()
 
 
+def _end_all(holder: int) -> None:
+    """Ends what runs in a machine, also what programs leave behind, as the snapshotter its nydusd."""
+    namespace = os.readlink(f"/proc/{holder}/ns/mnt")
+    for entry in os.listdir("/proc"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if entry.isdigit() and os.readlink(f"/proc/{entry}/ns/mnt") == namespace:
+                os.kill(int(entry), signal.SIGKILL)
+
+
 def printed(settings: Path, *words: str) -> str:
     """What `dragonhook config …` prints on standard output."""
-    return run_command([*_DRAGONHOOK, "--config", str(settings), "config", *words], {**os.environ})
+    return run_command([*DRAGONHOOK, "--config", str(settings), "config", *words], {**os.environ})

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from tests.peers.programs import ProgramError
+from tests.peers.programs import ProgramError, find_program
 from tests.registry_hook.node_config.machines import Machine
 
 _START_TIMEOUT_S = 30.0
@@ -52,3 +52,16 @@ def running(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@contextmanager
+def containerd(machine: Machine, settings: str) -> Iterator[None]:
+    """Runs containerd in a machine.
+
+    Args:
+        machine: where.
+        settings: its `config.toml`.
+    """
+    machine.write("/etc/containerd/config.toml", settings)
+    with running(machine, [str(find_program("containerd"))], str(find_program("ctr")), "version"):
+        yield

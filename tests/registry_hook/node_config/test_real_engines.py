@@ -5,41 +5,42 @@ The registry speaks plain HTTP at an address that is not loopback: without confi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
+import grpc
 import pytest
 
 from tests.peers.programs import ProgramError, find_program
+from tests.registry_hook.node_config import cri
 from tests.registry_hook.node_config.conftest import FILE, REPOSITORY, WORDS
 from tests.registry_hook.node_config.machines import Machine
-from tests.registry_hook.node_config.running import running
+from tests.registry_hook.node_config.running import containerd, running
 from tests.registry_hook.node_config.site import Site
 
 pytestmark = [pytest.mark.peers, pytest.mark.root]
 
 
-@contextmanager
-def containerd(node: Machine) -> Iterator[None]:
-    command = [str(find_program("containerd")), "--log-level", "info"]
-    with running(node, command, "ctr", "version"):
-        yield
-
-
 def test_containerd_pulls(site: Site, node: Machine) -> None:
     reference = f"{site.registry.host}/{REPOSITORY}:v1"
-    # A new file begins so; the printed parts say that they join what is there.
-    node.path("/etc/containerd/config.toml").parent.mkdir(exist_ok=True)
-    main = site.config("containerd", "--file", "config.toml")
-    node.path("/etc/containerd/config.toml").write_text("version = 2\n" + main)
-    hosts = f"{site.registry.host}/hosts.toml"
-    (target := node.path(f"/etc/containerd/certs.d/{hosts}")).parent.mkdir(parents=True)
-    target.write_text(site.config("containerd", "--file", hosts))
-    with containerd(node):
+    # A new file begins so; the printed part says that it joins what is there.
+    main = "version = 2\n" + site.config("containerd", "--file", "config.toml")
+    name = f"{site.registry.host}/hosts.toml"
+    with containerd(node, main):
         with pytest.raises(ProgramError, match="HTTP"):
             node.run("ctr", "images", "pull", reference)
+        with pytest.raises(grpc.RpcError, match="HTTP"):
+            cri.pull(node.path("/run/containerd/containerd.sock"), reference)
+        node.write(f"/etc/containerd/certs.d/{name}", site.config("containerd", "--file", name))
         node.run("ctr", "images", "pull", "--hosts-dir", "/etc/containerd/certs.d", reference)
-        node.run("mkdir", "/mnt/image")
-        node.run("ctr", "images", "mount", reference, "/mnt/image")
-        assert node.path(f"/mnt/image{FILE}").read_bytes() == WORDS
-        node.run("ctr", "images", "unmount", "/mnt/image")
+        assert node.image_file(reference, FILE) == WORDS
+        cri.pull(node.path("/run/containerd/containerd.sock"), reference)
+        assert reference in node.run("ctr", "--namespace", "k8s.io", "images", "ls", "--quiet")
+
+
+@pytest.mark.parametrize("mirror", [False, True], ids=["by-name", "mirror-of-docker-hub"])
+def test_docker_pulls(mirror: bool, site: Site, node: Machine) -> None:
+    reference = f"{REPOSITORY}:v1" if mirror else f"{site.registry.host}/{REPOSITORY}:v1"
+    node.configure(site.settings, "docker", *(["--hub-mirror"] if mirror else []))
+    docker = str(find_program("docker"))
+    with running(node, [str(find_program("dockerd"))], docker, "version"):
+        node.run(docker, "pull", reference)
+        node.run("sh", "-c", f"{docker} save {reference} > /mnt/image.tar")
+        assert WORDS in node.path("/mnt/image.tar").read_bytes()

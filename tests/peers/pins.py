@@ -96,6 +96,16 @@ GO: Final = (
         "nydus-snapshotter", "0.16.1", "github.com/containerd/nydus-snapshotter", ("containerd-nydus-grpc",),
         wrapper="nydus-snapshotter",
     ),
+    BuiltPeer(
+        "dragonfly-v1", "1.0.6", "github.com/dragonflyoss/Dragonfly",
+        ("supernode", "dfdaemon-v1", "dfget-v1"), wrapper="dragonfly-v1",
+        renamed=(("dfdaemon", "dfdaemon-v1"), ("dfget", "dfget-v1")),
+    ),
+    BuiltPeer(
+        "kraken", "0.1.4", "github.com/uber/kraken", ("kraken-agent", "kraken-origin", "kraken-tracker"),
+        wrapper="kraken", cgo=True,  # SQLite
+        renamed=(("agent", "kraken-agent"), ("origin", "kraken-origin"), ("tracker", "kraken-tracker")),
+    ),
 )  # fmt: skip
 
 RUST: Final = (

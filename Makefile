@@ -9,7 +9,7 @@ PEERS := $(PYTHON) -m tests.peers.install
 SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test interop interop-full fuzz lint check bench compatibility images-doc peers peers-demo peers-debian peers-go peers-rust peers-nydus constraints
+.PHONY: help setup demo test interop interop-full fuzz lint check bench bench-gateway compatibility images-doc peers peers-demo peers-debian peers-go peers-rust peers-nydus constraints
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ check: lint ## the fast gate before a commit: lint, and the tests that need no r
 
 bench: setup peers-demo ## measure the speed of a conversion
 	@$(VENV)/bin/python -m tests.benchmarks
+
+bench-gateway: setup peers-debian ## measure the gateway beside nginx, and write docs/performance-gateway.md (2 minutes)
+	@$(VENV)/bin/python -m tests.benchmarks.gateway
 
 compatibility: setup peers-debian peers-go peers-nydus ## measure who reads our images, and write docs/compatibility.md
 	@$(VENV)/bin/python -m tests.interop.compat

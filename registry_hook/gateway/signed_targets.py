@@ -18,6 +18,7 @@ MALFORMED: Final = "the signed query is malformed"
 
 _MAX_QUERY: Final = 8192
 _MAX_PARAMETERS: Final = 32
+_UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]*")
 # RFC 3986 section 3.2.2; internationalised names are in their ASCII form on the wire.
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
@@ -29,11 +30,13 @@ class SignedTarget:
     Args:
         path: as it came, percent escapes and all.
         parameters: of the query, decoded.
+        pairs: the same as they came, in canonical spelling.
         host: the `Host` header, with its port if it has one.
     """
 
     path: str
     parameters: dict[str, str]
+    pairs: list[tuple[str, str]]
     host: str
 
 
@@ -51,24 +54,21 @@ def parse_signed_target(target: str, host: str) -> SignedTarget:
     if len(query) > _MAX_QUERY or query.count("&") >= _MAX_PARAMETERS:
         raise RedirectRefusedError(MALFORMED)
     parameters: dict[str, str] = {}
+    pairs: list[tuple[str, str]] = []
     for item in query.split("&"):
         name, equals, value = item.partition("=")
         if not equals or (plain := _decoded(name)) in parameters:
             raise RedirectRefusedError(MALFORMED)
         parameters[plain] = _decoded(value)
-    return SignedTarget(path, parameters, host)
-
-
-def encoded(text: str) -> str:
-    """The canonical spelling of a name or a value."""
-    return quote_from_bytes(text.encode(), safe="-_.~")
+        pairs.append((name, value))
+    return SignedTarget(path, parameters, pairs, host)
 
 
 def _decoded(text: str) -> str:
+    if _UNRESERVED.fullmatch(text):
+        return text
     if not text.isascii():
         raise RedirectRefusedError(MALFORMED)
-    if text.isalnum():
-        return text
     plain = unquote_to_bytes(text)
     if quote_from_bytes(plain, safe="-_.~") != text:
         raise RedirectRefusedError(MALFORMED)

@@ -11,12 +11,12 @@ from __future__ import annotations
 import hmac
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from typing import Final
 
 from registry_hook.gateway.redirect_checks import RedirectRefusedError
-from registry_hook.gateway.signed_targets import MALFORMED, SignedTarget, encoded, parse_signed_target
+from registry_hook.gateway.signed_targets import MALFORMED, SignedTarget, parse_signed_target
 
 SIGNATURE: Final = "X-Amz-Signature"
 """The parameter that makes a redirect one of these."""
@@ -75,10 +75,7 @@ class SigV4Check:
         _check_time(date[0], int(expires[0]), now_s)
 
     def _signature(self, method: str, signed: SignedTarget, day: str, scope: str) -> str:
-        parameters = sorted(
-            (encoded(name), encoded(value)) for name, value in signed.parameters.items() if name != SIGNATURE
-        )
-        query = "&".join(f"{name}={value}" for name, value in parameters)
+        query = "&".join(f"{name}={value}" for name, value in sorted(signed.pairs) if name != SIGNATURE)
         # Signers leave default ports out, and clients such as Go's do not.
         host = _DEFAULT_PORT.sub("", signed.host)
         # The empty line ends the headers.
@@ -99,7 +96,7 @@ class SigV4Check:
 
 def _check_time(date: str, lifetime_s: int, now_s: float) -> None:
     try:
-        signed_s = datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+        signed_s = datetime.fromisoformat(date).timestamp()
     except ValueError as error:
         raise RedirectRefusedError(MALFORMED) from error
     if lifetime_s > _MAX_LIFETIME_S:

@@ -166,16 +166,16 @@ from sending a request to the last byte of its answer.
 
 {table}
 
-Asked of the gateway: 1 GB/s with 8 MiB, and 2,000 requests/s with 64 KiB at a 99th percentile under 30 ms; the
-command fails if it misses any of that.
+Asked of the gateway: 1 GB/s with 8 MiB, and 2,000 requests/s with 64 KiB at a 99th percentile under 30 ms;
+the command fails if it misses any of that.
 
 - {conditions}.
 - Ranges at random places of one blob of {size} MiB in a local store, in the page cache; plain HTTP over
   loopback, connections kept.
-- The client is one Python process on the same processors, checks each answer's status, length and first bytes,
-  and takes one processor: what nginx could do beyond it cannot be seen here.
-- The median of {runs} runs of {run_s:g} s, the servers in turn. One process a server unless it says otherwise;
-  no access log.
+- The client is one Python process on the same processors, checks each answer's status, length and first
+  bytes, and takes one processor: what nginx could do beyond it cannot be seen here.
+- The median of {runs} runs of {run_s:g} s, the servers in turn. One process a server unless it says
+  otherwise; no access log.
 - nginx has sendfile, as the gateway has. It answers from files only, and checks no signature.
 """
 

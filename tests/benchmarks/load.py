@@ -1,8 +1,8 @@
 """Asks a server for ranges of one file over several connections, as fast as it answers.
 
 A process of its own, `python -m tests.benchmarks.load JSON`, so that it shares neither interpreter nor memory
-with what it measures. One loop over non-blocking sockets; every answer has to have the right status, length and
-first bytes.
+with what it measures. One loop over non-blocking sockets; every answer has to have the right status, length
+and first bytes.
 """
 
 from __future__ import annotations

@@ -343,7 +343,8 @@ def test_a_long_blob_without_a_list_is_left_to_the_store(
     root: Path, peer: FakePeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("registry_hook.gateway.p2p.fills.UNLISTED_MOST_BYTES", 2_999_999)
-    peer.blobs = {Digest.of(SMALL): SMALL}
+    # Slow, or all of it would be in the sockets before the gateway has hung up.
+    peer.blobs, peer.bytes_per_s = {Digest.of(SMALL): SMALL}, 5_000_000
     with gateway(root, [peer], [FakeSource("store", peer.blobs)]) as url:
         for _ in range(3):
             assert ask(url, SMALL_PATH).body == SMALL

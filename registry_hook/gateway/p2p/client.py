@@ -144,4 +144,7 @@ def _refusal(response: aiohttp.ClientResponse) -> PeerReadError:
 
 
 def _text(error: BaseException) -> str:
+    if isinstance(error, aiohttp.ClientResponseError):
+        # As text it would quote the URL, whose signature is good for everybody.
+        return f"{type(error).__name__}: {error.message}"
     return str(error) or type(error).__name__

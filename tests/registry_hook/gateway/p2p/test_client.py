@@ -1,4 +1,4 @@
-"""What is told of a peer that answers nonsense: that it does, and nothing of the signed URL it was asked for."""
+"""What is told of a peer that answers nonsense: nothing of the signed URL that it was asked for."""
 
 from __future__ import annotations
 

@@ -71,7 +71,8 @@ class Dfdaemon(Server):
         seed: whether it is a seed peer.
         upstream: base URL that its proxy asks for blobs unless a request names another.
         place: where to run it.
-        settings: more sections of its configuration; they replace those of the same name.
+        proxy: address and port for its proxy, reachable by `place`; a free port of `place` if none is given.
+        settings: more of its configuration: keys of a section that is there are added to it.
     """
 
     def __init__(
@@ -83,13 +84,15 @@ class Dfdaemon(Server):
         seed: bool,
         upstream: str,
         place: Place = HERE,
-        settings: dict[str, Any] | None = None,
+        proxy: tuple[str, int] | None = None,
+        settings: dict[str, dict[str, Any]] | None = None,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.name = name
         self._directory = directory
         self._seed = seed
         self._upstream = upstream
+        self._proxy = proxy
         self._settings = settings or {}
         self.socket = directory / "dfdaemon.sock"
         self._config = directory / "dfdaemon.yaml"
@@ -125,10 +128,15 @@ class Dfdaemon(Server):
     def take_ports(self) -> None:
         """Takes seven free ports, for its next start."""
         self._ports = free_ports(7)
+        if self._proxy is not None:
+            self._ports[0] = self._proxy[1]
         self.port = self._ports[0]
         self.host = f"{self._place.address}:{self.port}"
         self.url = f"http://{self.host}"
-        self._config.write_text(json.dumps({**self._configuration(), **self._settings}, indent=1))
+        configuration = self._configuration()
+        for name, section in self._settings.items():
+            configuration[name] = {**configuration.get(name, {}), **section}
+        self._config.write_text(json.dumps(configuration, indent=1))
 
     def _configuration(self) -> dict[str, Any]:
         address = self._place.address
@@ -152,7 +160,7 @@ class Dfdaemon(Server):
                 "server": {"ip": address, "tcpPort": tcp, "quicPort": quic},
             },
             "proxy": {
-                "server": listen(proxy),
+                "server": {**listen(proxy), **({"ip": self._proxy[0]} if self._proxy else {})},
                 "rules": [{"regex": "blobs/sha256.*", "schedulingPolicy": "always"}],
                 "registryMirror": {"addr": self._upstream, "enableTaskIDBasedBlobDigest": True},
             },

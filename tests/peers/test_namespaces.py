@@ -37,6 +37,18 @@ def test_a_node_receives_at_the_rate_of_the_links(tmp_path: Path) -> None:
         assert httpx.get(f"{server.url}/", trust_env=False).status_code == 200, "the tests reach the nodes"
 
 
+def test_links_are_limited_later(tmp_path: Path) -> None:
+    with Network(nodes=2) as network, web_server(network.nodes[0], tmp_path) as server:
+        curl = network.nodes[1].command("curl", "-s", "-o", "/dev/null", f"{server.url}/file")
+        started = time.monotonic()
+        run_command(curl)
+        assert time.monotonic() - started < 1
+        network.limit(8_000_000)
+        started = time.monotonic()
+        run_command(curl)
+        assert 1.5 < time.monotonic() - started < 4
+
+
 def test_nothing_is_left(tmp_path: Path) -> None:
     with Network(nodes=1) as network:
         name = network.nodes[0].name.split("-")[0]

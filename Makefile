@@ -9,7 +9,7 @@ PEERS := $(PYTHON) -m tests.peers.install
 SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test interop interop-full fuzz lint check bench bench-gateway compatibility images-doc peers peers-demo peers-debian peers-go peers-rust peers-nydus constraints
+.PHONY: help setup demo test interop interop-full fuzz lint check bench bench-gateway bench-p2p compatibility images-doc peers peers-demo peers-debian peers-go peers-rust peers-nydus constraints
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ bench: setup peers-demo ## measure the speed of a conversion
 
 bench-gateway: setup peers-debian ## measure the gateway beside nginx, and write docs/performance-gateway.md (2 minutes)
 	@$(VENV)/bin/python -m tests.benchmarks.gateway
+
+bench-p2p: setup peers-debian peers-go peers-rust ## how long N nodes wait for an image (49 minutes; needs root); writes docs/p2p-performance.md
+	$(VENV)/bin/python -m tests.benchmarks.p2p --page docs/p2p-performance.md $(BENCH_P2P)
 
 compatibility: setup peers-debian peers-go peers-nydus ## measure who reads our images, and write docs/compatibility.md
 	@$(VENV)/bin/python -m tests.interop.compat

@@ -72,11 +72,13 @@ class CloudFront:
         base_url: where to.
         private_key: PEM file, PKCS#1.
         key_pair_id: names the key.
+        duration_s: how long a URL is good for.
     """
 
     base_url: str
     private_key: Path
     key_pair_id: str
+    duration_s: int = 1200
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +211,8 @@ def _configuration(options: RegistryOptions, port: int, storage: Path, directory
 
 def _cloudfront(wanted: CloudFront) -> dict[str, Any]:
     options = {
-        "baseurl": wanted.base_url, "privatekey": str(wanted.private_key), "keypairid": wanted.key_pair_id
+        "baseurl": wanted.base_url, "privatekey": str(wanted.private_key), "keypairid": wanted.key_pair_id,
+        "duration": f"{wanted.duration_s}s",
     }  # fmt: skip
     return {"name": "cloudfront", "options": options}
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from pathlib import Path
 
 import pytest
 
 from converter.oci import Descriptor
 from p2p_seed.errors import EngineError, EngineUnavailableError
+from p2p_seed.seed import seed_blobs
 from p2p_seed.supernode import SeedEngine
+from tests.converter.sharing_images import convert, image_of, noise
 from tests.peers.counted_origin import CountedOrigin
 
 SIZE = 5_000_000
@@ -26,8 +29,8 @@ class Rig(ABC):
     origin: CountedOrigin
 
     @abstractmethod
-    def read(self, blob: Descriptor) -> bytes:
-        """Reads a blob as a client does, through a peer that has not had it."""
+    def read(self, blob: Descriptor, start: int | None = None, end: int | None = None) -> bytes:
+        """Reads a blob, or its bytes from `start` to before `end`, through a peer that nobody else uses."""
 
     @abstractmethod
     def lose(self, blob: Descriptor) -> None:
@@ -36,6 +39,13 @@ class Rig(ABC):
     @abstractmethod
     def unreachable(self) -> SeedEngine:
         """An engine of this kind that nobody answers."""
+
+
+def converted_image(directory: Path) -> list[bytes]:
+    """What clients of a converted image fetch: bootstrap, config, and the data of two layers."""
+    converted = convert(image_of({"a": noise(1, 6_000_000)}, {"b": noise(2, 500_000)}), directory / "image")
+    data = [blob.path.read_bytes() for blob in converted.blobs]
+    return [converted.bootstrap.path.read_bytes(), converted.config, *data]
 
 
 class CancelledError(Exception):
@@ -52,6 +62,20 @@ def not_seeded(engine: SeedEngine, blob: Descriptor) -> bool:
 
 class EngineContract:
     """The suite."""
+
+    def test_an_image_is_pulled_without_the_origin(self, rig: Rig, tmp_path: Path) -> None:
+        """All that a converted image consists of, seeded at once and read through a peer that had nothing."""
+        contents = converted_image(tmp_path)
+        blobs = [rig.origin.add(content) for content in contents]
+        report = seed_blobs({"here": rig.engine}, blobs, parallel=4)
+        assert report.seeded, report.summary
+        before = rig.origin.sent_bytes()
+        for blob, content in zip(blobs, contents, strict=True):
+            assert rig.read(blob) == content
+            if rig.engine.capabilities.ranges:
+                assert rig.read(blob, start=1, end=100) == content[1:100]
+        # A peer may look whether the origin still has a blob.
+        assert rig.origin.sent_bytes() - before <= len(blobs)
 
     def test_a_seeded_blob_comes_from_the_cluster(self, rig: Rig) -> None:
         content = os.urandom(SIZE)

@@ -14,6 +14,7 @@ from converter.oci import Descriptor, Digest
 from p2p_seed.origin import OriginUrls
 from p2p_seed.supernode.dragonfly_v1 import FILTER, DragonflyV1Engine
 from tests.p2p_seed.supernode.contract import SIZE, EngineContract, Rig
+from tests.p2p_seed.supernode.real_origin import real_origin
 from tests.peers.counted_origin import CountedOrigin
 from tests.peers.dragonfly_v1 import DfdaemonV1, Supernode
 
@@ -31,7 +32,8 @@ class SupernodeRig(Rig):
         self.client = DfdaemonV1(directory / "client", supernode.host, fall_back=False)
         self.engine = DragonflyV1Engine(supernode.url, self.prover.url, origin.urls(), TIMEOUT_S)
 
-    def read(self, blob: Descriptor) -> bytes:
+    def read(self, blob: Descriptor, start: int | None = None, end: int | None = None) -> bytes:
+        assert (start, end) == (None, None)
         # A URL with another signature: it does not count.
         return self.client.get(self.origin.urls(lifetime_s=77).url(blob.digest)).content
 
@@ -104,6 +106,27 @@ def test_a_task_that_expired_is_missed_and_preheated_again(tmp_path: Path) -> No
         supernode.restart()
         assert not engine.holds(blob)
         assert engine.seed(blob).seeded
+        engine.close()
+
+
+def test_the_real_origin(tmp_path: Path) -> None:
+    """The listener of the gateway's process, with URLs that it has to accept."""
+    content = os.urandom(SIZE)
+    blob = Descriptor("application/octet-stream", Digest.of(content), len(content))
+    secret = b"not a secret here"
+    supernode = Supernode(tmp_path)
+    with (
+        real_origin(tmp_path / "origin", content, secret=secret) as origin,
+        supernode,
+        DfdaemonV1(tmp_path / "peer", supernode.host, fall_back=False) as peer,
+    ):
+        urls = OriginUrls(origin.url, secret, 60, time.time)
+        engine = DragonflyV1Engine(supernode.url, peer.url, urls, TIMEOUT_S)
+        outcome = engine.seed(blob)
+        assert outcome.seeded, outcome.reason
+        origin.forget()
+        assert peer.get(urls.url(blob.digest)).content == content
+        assert not origin.requests()
         engine.close()
 
 

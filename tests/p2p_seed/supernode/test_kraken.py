@@ -15,6 +15,7 @@ from p2p_seed.store import open_store
 from p2p_seed.supernode.kraken import KrakenEngine
 from tests.p2p_seed.store.backends import access_to, new_bucket
 from tests.p2p_seed.supernode.contract import SIZE, EngineContract, Rig
+from tests.p2p_seed.supernode.real_origin import real_origin
 from tests.peers.counted_origin import CountedOrigin
 from tests.peers.kraken import NAMESPACE, Kraken
 from tests.peers.s3 import S3Server
@@ -30,7 +31,8 @@ class KrakenRig(Rig):
         self.kraken = kraken
         self.engine = KrakenEngine(kraken.origin.url, kraken.agents[0].url, NAMESPACE, TIMEOUT_S)
 
-    def read(self, blob: Descriptor) -> bytes:
+    def read(self, blob: Descriptor, start: int | None = None, end: int | None = None) -> bytes:
+        assert (start, end) == (None, None)
         return self.kraken.agents[1].get(str(blob.digest)).content
 
     def lose(self, blob: Descriptor) -> None:
@@ -89,6 +91,20 @@ def test_wrong_bytes_get_no_further_than_the_origin(rig: KrakenRig) -> None:
     with pytest.raises(EngineUnavailableError, match="digests do not match"):
         rig.engine.seed(blob)
     assert not any(agent.has(blob.digest) for agent in rig.kraken.agents)
+
+
+def test_the_real_origin(tmp_path: Path) -> None:
+    """The listener of the gateway's process, which has to be unsigned for Kraken."""
+    content = os.urandom(SIZE)
+    blob = Descriptor("application/octet-stream", Digest.of(content), len(content))
+    with real_origin(tmp_path / "ours", content) as origin:
+        backend = {"http": {"download_url": f"{origin.url}/v2/_/blobs/sha256:%s"}}
+        with Kraken(tmp_path, backend) as kraken:
+            engine = KrakenEngine(kraken.origin.url, kraken.agents[0].url, "dragonhook", TIMEOUT_S)
+            outcome = engine.seed(blob)
+            engine.close()
+        assert outcome.seeded, outcome.reason
+        assert origin.body_bytes() == len(content)
 
 
 def test_kraken_reads_our_bucket_itself(tmp_path: Path, s3_server: S3Server) -> None:

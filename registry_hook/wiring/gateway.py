@@ -10,6 +10,7 @@ from registry_hook.gateway.sigv4 import SigV4Key
 from registry_hook.settings import Settings
 from registry_hook.settings_gateway import CloudFrontSettings, SigV4Settings
 from registry_hook.settings_sections import parse_address
+from registry_hook.settings_seeding import DragonflyManagerCluster
 from registry_hook.wiring.blob_store import s3_access
 
 
@@ -52,6 +53,7 @@ def _peers(settings: Settings) -> PeerSettings | None:
         origin_url_lifetime_s=int(seeding.origin_url_lifetime_s),
         cache_dir=settings.gateway.cache_dir or settings.state_dir / "gateway-cache",
         cache_bytes=settings.gateway.cache_bytes,
+        by_digest=not isinstance(cluster, DragonflyManagerCluster),
     )
 
 

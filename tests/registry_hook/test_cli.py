@@ -389,6 +389,13 @@ def test_the_gateway_reads_from_the_first_cluster_that_serves_ranges(tmp_path: P
         tmp_path / "state" / "gateway-cache", 1000,
     )  # fmt: skip
     assert "sixteen" not in repr(peers)
+    managed = more.replace(
+        'engine = "dragonfly"\nscheduler',
+        'engine = "dragonfly-manager"\ntoken = "t"\nmanager = "http://10.0.0.3:8080"\nscheduler',
+    )
+    peers = gateway_settings(load(settings_file(tmp_path, managed))).peers
+    assert peers is not None
+    assert not peers.by_digest
     assert gateway_settings(load(settings_file(tmp_path))).peers is None
 
 

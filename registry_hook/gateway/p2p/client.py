@@ -67,9 +67,10 @@ class PeerClient:
 
     Args:
         origin: where peers fetch from.
+        by_digest: whether the digest names the task; otherwise the origin's URL without its signature does.
     """
 
-    def __init__(self, origin: OriginUrls) -> None:
+    def __init__(self, origin: OriginUrls, by_digest: bool = True) -> None:
         self._origin = origin
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S),
@@ -81,7 +82,7 @@ class PeerClient:
                 "Accept-Encoding": "identity",
                 "X-Dragonfly-Registry": origin.base_url,
                 "X-Dragonfly-Use-P2P": "true",
-                "X-Dragonfly-Enable-Task-ID-Based-Blob-Digest": "true",
+                "X-Dragonfly-Enable-Task-ID-Based-Blob-Digest": "true" if by_digest else "false",
                 "X-Dragonfly-Scheduling-Policy": "always",
             },
         )

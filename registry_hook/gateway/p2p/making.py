@@ -47,7 +47,7 @@ async def make_p2p_source(
         raise SettingsError(f"seeding.origin_url: {error}") from error
     metrics = PeerMetrics(figures)
     wishes = EngineWishes(make_engine) if make_engine is not None else NoWishes()
-    reads = PeerReads(SeedPeers(settings.peers), PeerClient(origin), wishes, metrics)
+    reads = PeerReads(SeedPeers(settings.peers), PeerClient(origin, settings.by_digest), wishes, metrics)
     fills = None
     if settings.cache_dir is not None and settings.cache_bytes:
         fills = Fills(settings.cache_dir, settings.cache_bytes, reads, metrics)

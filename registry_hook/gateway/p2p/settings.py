@@ -19,6 +19,8 @@ class PeerSettings:
         origin_url_lifetime_s: how long a signature is good for.
         cache_dir: where whole blobs are kept, without names.
         cache_bytes: what they may occupy; 0 keeps none, and leaves blobs without a chunk list to the store.
+        by_digest: whether blobs are seeded there under their digests. Jobs of a manager name them by the
+            origin's URL instead, and whoever asks for the other gets a copy that nobody seeded.
     """
 
     peers: tuple[SeedPeer, ...]
@@ -27,3 +29,4 @@ class PeerSettings:
     origin_url_lifetime_s: int = 3600
     cache_dir: Path | None = None
     cache_bytes: int = 4 << 30
+    by_digest: bool = True

@@ -75,6 +75,7 @@ def gateway(
     *,
     engine: FakeEngine | None = None,
     cache_bytes: int = 64 << 20,
+    by_digest: bool = True,
 ) -> Iterator[str]:
     """A gateway before these peers and stores; chunk lists are below `root`. Yields its URL."""
     root.mkdir(exist_ok=True)
@@ -84,6 +85,7 @@ def gateway(
         origin_secret=SECRET,
         cache_dir=root / "cache",
         cache_bytes=cache_bytes,
+        by_digest=by_digest,
     )
     settings = replace(SETTINGS, store=f"filesystem:{root}", peers=wanted)
     with running(sources, settings, make_engine=(lambda: engine) if engine is not None else None) as url:

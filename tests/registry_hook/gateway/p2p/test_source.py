@@ -87,6 +87,13 @@ def test_what_the_peer_is_asked(root: Path, peer: FakePeer) -> None:
     assert not {"Authorization", "Cookie"} & set(request.headers)
 
 
+def test_blobs_that_a_manager_seeded_are_asked_for_by_their_url(root: Path, peer: FakePeer) -> None:
+    with gateway(root, [peer], [FakeSource("store")], by_digest=False) as url:
+        ask(url, PATH, **part(0, 10))
+    [request] = peer.requests
+    assert request.headers["X-Dragonfly-Enable-Task-ID-Based-Blob-Digest"] == "false"
+
+
 def test_a_push_does_not_ask_peers(root: Path, peer: FakePeer) -> None:
     store = FakeSource("store", BLOBS)
     with gateway(root, [peer], [store]) as url:

@@ -71,9 +71,15 @@ def _for_reading(file: ConfigFile) -> str:
 
 def _write_all(files: tuple[ConfigFile, ...], root: Path, *, force: bool) -> None:
     targets = [(file, root / file.path.relative_to("/")) for file in files]
+    differing = {target for file, target in targets if _differs(file, target)}
+    spoiled = [target for file, target in targets if target in differing and not file.part]
+    if spoiled and not force:
+        raise click.ClickException(f"{spoiled[0]} is there and says something else; --force replaces it")
     for file, target in targets:
-        _refuse_to_spoil(file, target, force=force)
-    for file, target in targets:
+        if file.part and target in differing:
+            name = f"{file.path.parent.name}/{file.path.name}"
+            click.echo(f"NOT WRITTEN: {target} is there; put into it what --file {name} prints\n", err=True)
+            continue
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             _write(target, file)
@@ -83,15 +89,9 @@ def _write_all(files: tuple[ConfigFile, ...], root: Path, *, force: bool) -> Non
         click.echo(file.comment, err=True)
 
 
-def _refuse_to_spoil(file: ConfigFile, target: Path, *, force: bool) -> None:
-    if not target.exists() or target.read_text(errors="replace") == file.text:
-        return
-    if file.part:
-        raise click.ClickException(
-            f"{target} is there, and this is only a part of it: put in what --file {file.path.name} prints"
-        )
-    if not force:
-        raise click.ClickException(f"{target} is there and says something else; --force replaces it")
+def _differs(file: ConfigFile, target: Path) -> bool:
+    """Whether something else is there already."""
+    return target.exists() and target.read_text(errors="replace") != file.text
 
 
 def _write(target: Path, file: ConfigFile) -> None:

@@ -320,10 +320,13 @@ class TestOutput:
         target = root / "etc/docker/daemon.json"
         target.parent.mkdir(parents=True)
         target.write_text('{"debug": true}')
-        result = config(tmp_path, "docker", "--output", str(root), "--force")
-        assert result.exit_code == 1
-        assert "--file daemon.json" in result.stderr
+        result = config(tmp_path, "docker", "--peer", "--output", str(root), "--force")
+        assert result.exit_code == 0
+        assert "NOT WRITTEN" in result.stderr
+        assert "--file docker/daemon.json" in result.stderr
         assert target.read_text() == '{"debug": true}'
+        written = root / "etc/systemd/system/docker.service.d/dragonhook.conf"
+        assert result.stdout == f"{written}\n", "the other file is written"
 
     def test_secrets_are_for_the_owner(self, tmp_path: Path) -> None:
         root = tmp_path / "root"

@@ -17,11 +17,6 @@ REPOSITORY = "team/app"
 FILE = "/usr/share/words"
 WORDS = b"".join(b"word %d\n" % number for number in range(100_000))
 
-SEEDING = """
-[seeding]
-origin_url = "http://{address}:{origin}"
-"""
-
 
 @pytest.fixture(scope="session")
 def network() -> Iterator[Network]:

@@ -23,10 +23,9 @@ from tests.peers.programs import ProgramError, run_command
 from tests.peers.server import Place
 
 # Kept as it is, with changes aside: programs need certificates, users and the like.
-_OVERLAID: Final = ("/etc",)
-_EMPTY: Final = (
-    "/run", "/var/cache", "/var/log", "/var/lib/containerd", "/var/lib/docker", "/var/lib/dragonfly",
-)  # fmt: skip
+_OVERLAID: Final = ("/etc", "/usr/local", "/var")
+# Where programs make overlays themselves, for which another overlay is no place.
+_EMPTY: Final = ("/run", "/var/cache", "/var/log", "/var/lib/containerd", "/var/lib/docker")
 DRAGONHOOK: Final = (sys.executable, "-m", "registry_hook.cli")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import tempfile
 import time
@@ -65,3 +66,9 @@ def containerd(machine: Machine, settings: str) -> Iterator[None]:
     machine.write("/etc/containerd/config.toml", settings)
     with running(machine, [str(find_program("containerd"))], str(find_program("ctr")), "version"):
         yield
+
+
+def told_commands(printed: str) -> list[list[str]]:
+    """The commands in the comments of a text, with the words that stand for something filled in."""
+    lines = [line[2:].strip() for line in printed.splitlines() if line.startswith("#   ")]
+    return [shlex.split(line.replace("TAG", "v1").replace("DIR", "/mnt/app")) for line in lines]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -25,7 +26,8 @@ class Site:
         directory: an empty directory.
         kind: which registry.
         address: where both listen.
-        settings: more lines of the settings file.
+        settings: more tables of the settings file; ORIGIN stands for the URL of the private origin.
+        gateway: lines of its table `[gateway]`.
         storage: the registry's storage, in YAML; a directory by default.
         origin: `gateway.origin` for it.
     """
@@ -41,7 +43,7 @@ class Site:
         origin: str | None = None,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        registry, web, gateway_port, self.origin_port = free_ports(4)
+        registry, web, gateway_port, metrics, origin_port = free_ports(5)
         content = directory / "registry"
         self.directory = directory
         self.address = address
@@ -54,10 +56,11 @@ url = "http://{address}:{registry}"
 listen = "{address}:{web}"
 [gateway]
 listen = "{address}:{gateway_port}"
-origin_listen = "{address}:{self.origin_port}"
+metrics_listen = "{address}:{metrics}"
+origin_listen = "{address}:{origin_port}"
 origin = "{origin or f"filesystem:{content}"}"
 {gateway}
-{settings.format(address=address, origin=self.origin_port)}
+{settings.replace("ORIGIN", f"http://{address}:{origin_port}")}
 """)
         base = f"""\
 version: 0.1
@@ -78,6 +81,7 @@ storage:
             directory / "service.log", ready_path="/readyz", place=place,
         )  # fmt: skip
         self.gateway_url = f"http://{address}:{gateway_port}"
+        self._metrics_url = f"http://{address}:{metrics}/metrics"
         self._stack = ExitStack()
 
     def config(self, *words: str) -> str:
@@ -105,3 +109,12 @@ storage:
         answer = httpx.get(f"{self.service.url}/v1/jobs", timeout=10, trust_env=False)
         jobs: list[Mapping[str, Any]] = answer.raise_for_status().json()["jobs"]
         return jobs
+
+    def gateway_bytes(self) -> int:
+        """How many bytes of blobs the gateway has sent, to clients as well as to peers."""
+        text = httpx.get(self._metrics_url, timeout=10, trust_env=False).raise_for_status().text
+        samples = [
+            line for line in text.splitlines() if re.match(r"dragonhook_gateway\w*_bytes_total[{ ]", line)
+        ]
+        assert samples
+        return round(sum(float(line.rsplit(" ", 1)[1]) for line in samples))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 
 import pytest
 
@@ -11,16 +10,10 @@ from tests.peers.programs import find_program
 from tests.registry_hook.node_config import cri
 from tests.registry_hook.node_config.conftest import FILE, REPOSITORY, WORDS
 from tests.registry_hook.node_config.machines import DRAGONHOOK, Machine
-from tests.registry_hook.node_config.running import containerd, running
+from tests.registry_hook.node_config.running import containerd, running, told_commands
 from tests.registry_hook.node_config.site import Site
 
 pytestmark = [pytest.mark.interop, pytest.mark.root]
-
-
-def told_commands(printed: str) -> list[list[str]]:
-    """The commands in the comments of a text, with the words that stand for something filled in."""
-    lines = [line[2:].strip() for line in printed.splitlines() if line.startswith("#   ")]
-    return [shlex.split(line.replace("TAG", "v1").replace("DIR", "/mnt/app")) for line in lines]
 
 
 def test_nydusd_mounts(site: Site, node: Machine) -> None:

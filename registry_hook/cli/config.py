@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import update_wrapper
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 import click
@@ -20,6 +20,13 @@ from registry_hook.cli.written import output_options, show
 from registry_hook.errors import HookError
 from registry_hook.node_config import NodeConfig
 from registry_hook.node_config.addresses import NodeConfigError, reachable_url, registry_address
+from registry_hook.node_config.clusters import range_cluster, seed_peer_of
+from registry_hook.node_config.containerd import containerd_config
+from registry_hook.node_config.docker import docker_config
+from registry_hook.node_config.dragonfly import peer_config, scheduler_config, seed_config
+from registry_hook.node_config.nydusd import nydusd_config
+from registry_hook.node_config.registry import DEFAULT_REDIRECT_KEY, registry_config
+from registry_hook.node_config.snapshotter import snapshotter_config
 from registry_hook.settings import Settings, load
 
 _PEER: Final = "Read through the Dragonfly peer of the node (gateway.peer_url)."
@@ -74,11 +81,21 @@ def _command(name: str) -> Callable[[Callable[..., NodeConfig]], click.Command]:
 @click.option("--service", type=HttpUrlType(), help="Service as the registry reaches it; default: web.listen")
 @click.option("--gateway", type=HttpUrlType(), help="Gateway as clients reach it; default: gateway.listen")
 @click.option(
+    "--redirect-key", metavar="FILE", type=click.Path(path_type=PurePosixPath), default=DEFAULT_REDIRECT_KEY,
+    show_default=True, help="With gateway.cloudfront: its private key, on the registry's machine.",
+)  # fmt: skip
+@click.option(
     "--show-secrets", is_flag=True, help="Print the token of notifications, and not a place for it."
 )
-def registry(settings: Settings, service: str | None, gateway: str | None, show_secrets: bool) -> NodeConfig:
+def registry(
+    settings: Settings,
+    service: str | None,
+    gateway: str | None,
+    redirect_key: PurePosixPath,
+    show_secrets: bool,
+) -> NodeConfig:
     """What the registry needs: notifications and redirects."""
-    from registry_hook.node_config.registry import registry_config
+    # It loads cryptography, which the others do without.
     from registry_hook.wiring.secrets import webhook_token
 
     return registry_config(
@@ -87,6 +104,7 @@ def registry(settings: Settings, service: str | None, gateway: str | None, show_
         gateway or reachable_url("gateway.listen", settings.gateway.listen, "--gateway"),
         token=webhook_token(settings) if show_secrets else None,
         token_place=_token_place(settings),
+        redirect_key=redirect_key,
     )
 
 
@@ -103,8 +121,6 @@ def _token_place(settings: Settings) -> str:
 @click.option("--peer", is_flag=True, help=_PEER)
 def containerd(settings: Settings, registry_url: str | None, peer: bool) -> NodeConfig:
     """What containerd needs to pull: hosts.toml."""
-    from registry_hook.node_config.containerd import containerd_config
-
     peer_url = _mirror_url(settings) if peer else None
     return containerd_config(registry_address(settings.registry, registry_url), peer_url)
 
@@ -117,8 +133,6 @@ def containerd(settings: Settings, registry_url: str | None, peer: bool) -> Node
 )
 def docker(settings: Settings, registry_url: str | None, peer: bool, hub_mirror: bool) -> NodeConfig:
     """What dockerd needs to pull: daemon.json."""
-    from registry_hook.node_config.docker import docker_config
-
     peer_url = _mirror_url(settings) if peer else None
     address = registry_address(settings.registry, registry_url)
     return docker_config(address, peer_url, hub_mirror=hub_mirror)
@@ -137,8 +151,6 @@ def nydusd(
     settings: Settings, repository: str, registry_url: str | None, peer: bool | None, validate: bool
 ) -> NodeConfig:
     """What nydusd needs to read images of REPOSITORY."""
-    from registry_hook.node_config.nydusd import nydusd_config
-
     return nydusd_config(
         registry_address(settings.registry, registry_url),
         repository,
@@ -154,8 +166,6 @@ def nydusd(
 )
 def nydus_snapshotter(settings: Settings, registry_url: str | None, peer: bool | None) -> NodeConfig:
     """What nydus-snapshotter and containerd need for lazy images."""
-    from registry_hook.node_config.snapshotter import snapshotter_config
-
     address = registry_address(settings.registry, registry_url)
     return snapshotter_config(address, _lazy_peer_url(settings, peer))
 
@@ -175,9 +185,6 @@ def dfdaemon(
     seed_peer: str | None,
 ) -> NodeConfig:
     """What a Dragonfly peer needs: an ordinary one, or a seed peer."""
-    from registry_hook.node_config.clusters import range_cluster, seed_peer_of
-    from registry_hook.node_config.dragonfly import peer_config, seed_config
-
     joined = range_cluster(settings, cluster)
     upstream = registry_address(settings.registry, registry_url)
     if seed_peer is not None:
@@ -190,9 +197,6 @@ def dfdaemon(
 @address_option
 def scheduler(settings: Settings, cluster: str | None, address: str | None) -> NodeConfig:
     """What a Dragonfly scheduler without a manager needs."""
-    from registry_hook.node_config.clusters import range_cluster
-    from registry_hook.node_config.dragonfly import scheduler_config
-
     return scheduler_config(range_cluster(settings, cluster), address)
 
 

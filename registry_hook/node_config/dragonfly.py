@@ -142,6 +142,13 @@ def _host(address: str | None) -> str:
 
 def _daemon(cluster: RangeCluster, registry: RegistryAddress, proxy_ip: str, proxy_port: int) -> str:
     certificate = f"\n    cert: {quoted(str(registry.ca_file))}" if registry.ca_file is not None else ""
+    # Clients have to name tasks as they are seeded, or the seed fetches a second copy for them.
+    by_digest = not isinstance(cluster, DragonflyManagerCluster)
+    reason = (
+        "One task for a blob, whatever URL or signature it is asked for with."
+        if by_digest
+        else "A manager's jobs name tasks by the origin's URLs, so this does, too."
+    )
     return f"""\
 {_manager(cluster)}storage:
   keep: true
@@ -158,8 +165,8 @@ proxy:
       schedulingPolicy: always
   registryMirror:
     addr: {quoted(registry.url)}
-    # One task for a blob, whatever URL or signature it is asked for with.
-    enableTaskIDBasedBlobDigest: true{certificate}
+    # {reason}
+    enableTaskIDBasedBlobDigest: {str(by_digest).lower()}{certificate}
 # Asked by programs of this machine only.
 health:
   server:

@@ -7,18 +7,26 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 from typing import Final
+from urllib.parse import urlsplit
 
+from registry_hook.node_config.addresses import NodeConfigError
 from registry_hook.node_config.files import ConfigFile, NodeConfig, quoted
 from registry_hook.settings_gateway import GatewaySection
 
 _FILE: Final = PurePosixPath("/etc/docker/registry/config.yml")
-_SIGNING_KEY: Final = "/etc/docker/registry/redirect-key.pem"
+DEFAULT_REDIRECT_KEY: Final = PurePosixPath("/etc/docker/registry/redirect-key.pem")
 EVENTS_PATH: Final = "/v1/events/distribution"
 _PLACE: Final = "<the token>"
 
 
 def registry_config(
-    gateway: GatewaySection, service_url: str, gateway_url: str, *, token: str | None, token_place: str
+    gateway: GatewaySection,
+    service_url: str,
+    gateway_url: str,
+    *,
+    token: str | None,
+    token_place: str,
+    redirect_key: PurePosixPath = DEFAULT_REDIRECT_KEY,
 ) -> NodeConfig:
     """What the registry needs to tell the service about pushes, and to send pulls to the gateway.
 
@@ -28,8 +36,12 @@ def registry_config(
         gateway_url: of the gateway, as clients reach it.
         token: what notifications must carry; None leaves a place for it.
         token_place: where the token is to be found, for the comment.
+        redirect_key: file on the registry's machine with the private key of `gateway.cloudfront`.
+
+    Raises:
+        NodeConfigError: the registry cannot redirect to this URL.
     """
-    content = f"{_notifications(service_url, token)}\n{_redirects(gateway, gateway_url)}"
+    content = f"{_notifications(service_url, token)}\n{_redirects(gateway, gateway_url, redirect_key)}"
     about = [
         "(Distribution 3: /etc/distribution/config.yml.) Then restart the registry. It tells the service "
         "about every push, and answers GET and HEAD of blobs with a redirect to the gateway.",
@@ -57,8 +69,10 @@ notifications:
 """
 
 
-def _redirects(gateway: GatewaySection, gateway_url: str) -> str:
+def _redirects(gateway: GatewaySection, gateway_url: str, redirect_key: PurePosixPath) -> str:
     if gateway.sigv4.access_key is not None:
+        if urlsplit(gateway_url).path:
+            raise NodeConfigError(f"redirectendpoint takes no path, so the gateway cannot be {gateway_url}")
         return f"""\
 # Distribution 3.1.2 or later with storage on S3: links are signed with the registry's own access key, that of
 # gateway.sigv4. The line joins the others of storage.s3.
@@ -75,7 +89,7 @@ middleware:
     - name: cloudfront
       options:
         baseurl: {quoted(gateway_url + "/")}
-        privatekey: {_SIGNING_KEY}
+        privatekey: {quoted(str(redirect_key))}
         keypairid: {quoted(gateway.cloudfront.key_pair_id)}
 """
     if gateway.closed_network:

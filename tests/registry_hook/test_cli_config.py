@@ -131,11 +131,16 @@ class TestRegistry:
         assert 'redirectendpoint: "http://10.0.0.5:8089"' in result.stdout
         assert "baseurl" not in result.stdout
         assert "a secret key" not in result.output
+        told = refused(tmp_path, "registry", "--gateway", "http://gw.example/blobs", gateway=signed)
+        assert "path" in told
         (tmp_path / "public.pem").touch()
         signed = '[gateway.cloudfront]\nkey_pair_id = "K1"\npublic_key_file = "public.pem"'
         text = printed(tmp_path, "registry", gateway=signed)
         assert 'keypairid: "K1"' in text
         assert "name: cloudfront" in text
+        assert 'privatekey: "/etc/docker/registry/redirect-key.pem"' in text
+        text = printed(tmp_path, "registry", "--redirect-key", "/k.pem", gateway=signed)
+        assert 'privatekey: "/k.pem"' in text
 
 
 class TestContainerd:
@@ -267,6 +272,7 @@ class TestDragonfly:
         assert 'addr: "http://10.0.0.6:65003"' in text
         assert "addrs" not in text
         assert "personal" not in text
+        assert "enableTaskIDBasedBlobDigest: false" in text, "its jobs seed by URL"
         assert "dragonfly-manager" in refused(tmp_path, "scheduler", seeding=MANAGER)
 
     @pytest.mark.parametrize("name", ["v1", "unknown"])

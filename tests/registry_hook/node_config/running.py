@@ -72,3 +72,15 @@ def told_commands(printed: str) -> list[list[str]]:
     """The commands in the comments of a text, with the words that stand for something filled in."""
     lines = [line[2:].strip() for line in printed.splitlines() if line.startswith("#   ")]
     return [shlex.split(line.replace("TAG", "v1").replace("DIR", "/mnt/app")) for line in lines]
+
+
+@contextmanager
+def dfdaemon(where: Machine, address: str) -> Iterator[None]:
+    """Runs a peer by the command that its comment names, until its proxy takes connections."""
+    with running(where, [str(find_program("dfdaemon")), "--console"], *accepts(address, 4001)):
+        yield
+
+
+def accepts(address: str, port: int) -> tuple[str, ...]:
+    """A command that succeeds once something listens."""
+    return ("bash", "-c", f"exec 3<>/dev/tcp/{address}/{port}")

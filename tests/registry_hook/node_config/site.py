@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -26,10 +26,13 @@ class Site:
         directory: an empty directory.
         kind: which registry.
         address: where both listen.
-        settings: more tables of the settings file; ORIGIN stands for the URL of the private origin.
+        settings: more tables of the settings file; ORIGIN stands for the URL of the private
+            origin, which there is only then.
         gateway: lines of its table `[gateway]`.
         storage: the registry's storage, in YAML; a directory by default.
         origin: `gateway.origin` for it.
+        process: `serve`, or `gateway` for that alone.
+        options: of `dragonhook config registry`.
     """
 
     def __init__(
@@ -41,12 +44,15 @@ class Site:
         gateway: str = "closed_network = true",
         storage: str | None = None,
         origin: str | None = None,
+        process: str = "serve",
+        options: Sequence[str] = (),
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         registry, web, gateway_port, metrics, origin_port = free_ports(5)
         content = directory / "registry"
-        self.directory = directory
-        self.address = address
+        self._options = options
+        # A gateway alone makes none: a store that is not there may only not be mounted.
+        (directory / "state" / "store").mkdir(parents=True, mode=0o700)
         self.settings = directory / "dragonhook.toml"
         self.settings.write_text(f"""\
 state_dir = "{directory / "state"}"
@@ -57,7 +63,7 @@ listen = "{address}:{web}"
 [gateway]
 listen = "{address}:{gateway_port}"
 metrics_listen = "{address}:{metrics}"
-origin_listen = "{address}:{origin_port}"
+{f'origin_listen = "{address}:{origin_port}"' if "ORIGIN" in settings else ""}
 origin = "{origin or f"filesystem:{content}"}"
 {gateway}
 {settings.replace("ORIGIN", f"http://{address}:{origin_port}")}
@@ -71,13 +77,16 @@ storage:
         self.registry_config = directory / "config.yml"
         self.registry_config.write_text(base)
         place = Place(address)
+        # The S3 driver of 2.8.2 panics when that variable is set.
+        without = ("env", "--unset=AWS_CA_BUNDLE")
         self.registry = Server(
-            [str(find_program(kind)), "serve", str(self.registry_config)], registry,
+            [*without, str(find_program(kind)), "serve", str(self.registry_config)], registry,
             directory / "registry.log", ready_path="/v2/", place=place,
             environ={"OTEL_TRACES_EXPORTER": "none"},
         )  # fmt: skip
         self.service = Server(
-            [*DRAGONHOOK, "--config", str(self.settings), "serve"], web,
+            [*DRAGONHOOK, "--config", str(self.settings), process],
+            web if process == "serve" else gateway_port,
             directory / "service.log", ready_path="/readyz", place=place,
         )  # fmt: skip
         self.gateway_url = f"http://{address}:{gateway_port}"
@@ -88,9 +97,16 @@ storage:
         """What `dragonhook config …` prints."""
         return run_command([*DRAGONHOOK, "--config", str(self.settings), "config", *words])
 
+    def _set_registry_up(self) -> None:
+        """Joins what `dragonhook config registry` prints to the registry's configuration."""
+        printed = self.config("registry", "--show-secrets", *self._options)
+        text = self.registry_config.read_text()
+        # What belongs to a table that is there goes into it, as the comment says.
+        others, _, to_s3 = printed.partition("storage:\n  s3:\n")
+        self.registry_config.write_text(text.replace("  s3:\n", f"  s3:\n{to_s3}") + others)
+
     def __enter__(self) -> Self:
-        printed = self.config("registry", "--show-secrets")
-        self.registry_config.write_text(self.registry_config.read_text() + printed)
+        self._set_registry_up()
         self.registry.start()
         self._stack.callback(self.registry.stop)
         try:

@@ -5,84 +5,68 @@ What Dragonfly does with blobs, and how the service seeds them, is tested in `te
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import pytest
 
 from tests.peers.namespaces import Network
 from tests.peers.programs import find_program
-from tests.registry_hook.node_config.conftest import FILE, REPOSITORY, WORDS, an_image
-from tests.registry_hook.node_config.machines import Machine, machine
-from tests.registry_hook.node_config.running import containerd, running, told_commands
+from tests.registry_hook.node_config.conftest import FILE, REPOSITORY, WORDS
+from tests.registry_hook.node_config.machines import DRAGONHOOK, Machine, machine
+from tests.registry_hook.node_config.running import containerd, dfdaemon, running, told_commands
 from tests.registry_hook.node_config.site import Site
-from tests.registry_hook.peer_images import Pusher, wait_until
 
 pytestmark = [pytest.mark.interop, pytest.mark.root]
 
-CLUSTER = """
-[seeding]
-origin_url = "ORIGIN"
-[[seeding.clusters]]
-name = "rack-1"
-engine = "dragonfly"
-scheduler = "{seed}:8002"
-seed_peers = [{{ grpc = "{seed}:4000", proxy = "http://{seed}:4001" }}]
-"""
 
-
-@pytest.fixture(scope="module")
-def seed(network: Network) -> Iterator[Machine]:
-    """The machine of scheduler and seed peer."""
+@pytest.fixture
+def node(p2p_site: Site, network: Network) -> Iterator[Machine]:
+    """A machine with a peer of its own."""
     with machine(network.add(None)) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def p2p_site(network: Network, seed: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A deployment with a small set of Dragonfly."""
-    with ExitStack() as stack:
-        made = Site(
-            tmp_path_factory.mktemp("site"),
-            address=network.address,
-            settings=CLUSTER.format(seed=seed.address),
-        )
-        seed.configure(made.settings, "scheduler")
-        seed.configure(made.settings, "dfdaemon", "--seed-peer", f"{seed.address}:4000")
-        [[scheduler, *arguments]] = told_commands(made.config("scheduler"))
-        stack.enter_context(
-            running(seed, [str(find_program(scheduler)), *arguments], *accepts(seed.address, 8002))
-        )
-        stack.enter_context(dfdaemon(seed, seed.address))
-        pusher = Pusher(stack.enter_context(made).registry.url)
-        pusher.push(REPOSITORY, "v1", an_image())
-        wait_until(lambda: "v1-nydus" in pusher.tags(REPOSITORY), 60, "the conversion")
-        yield made
+        made.configure(p2p_site.settings, "dfdaemon", "--address", made.address)
+        with dfdaemon(made, "127.0.0.1"):
+            yield made
 
 
 @contextmanager
-def dfdaemon(where: Machine, address: str) -> Iterator[None]:
-    """Runs a peer by the command that its comment names, until its proxy takes connections."""
-    with running(where, [str(find_program("dfdaemon")), "--console"], *accepts(address, 4001)):
-        yield
+def almost_nothing_from_the_gateway(site: Site) -> Iterator[None]:
+    """Asserts that blobs come from peers.
+
+    The seed has them, since the gateway reads from it; a peer asks the origin for one byte of each blob.
+    """
+    before = site.gateway_bytes()
+    yield
+    assert site.gateway_bytes() - before < 100
 
 
-def accepts(address: str, port: int) -> tuple[str, ...]:
-    """A command that succeeds once something listens."""
-    return ("bash", "-c", f"exec 3<>/dev/tcp/{address}/{port}")
-
-
-def test_containerd_pulls_through_its_peer(p2p_site: Site, network: Network) -> None:
+def test_containerd_pulls_through_its_peer(p2p_site: Site, node: Machine) -> None:
     reference = f"{p2p_site.registry.host}/{REPOSITORY}:v1"
-    sent = []
-    for _ in range(2):
-        with machine(network.add(None)) as node:
-            node.configure(p2p_site.settings, "dfdaemon", "--address", node.address)
-            node.configure(p2p_site.settings, "containerd", "--peer")
-            with dfdaemon(node, "127.0.0.1"), containerd(node, "version = 2\n"):
-                before = p2p_site.gateway_bytes()
-                node.run("ctr", "images", "pull", "--hosts-dir", "/etc/containerd/certs.d", reference)
-                sent.append(p2p_site.gateway_bytes() - before)
-                assert node.image_file(reference, FILE) == WORDS
-    # The seed has the blobs from the gateway's own reads, so peers ask the origin for one byte of each only.
-    assert max(sent) <= len(an_image().blobs), "through peers"
+    node.configure(p2p_site.settings, "containerd", "--peer")
+    with containerd(node, "version = 2\n"), almost_nothing_from_the_gateway(p2p_site):
+        node.run("ctr", "images", "pull", "--hosts-dir", "/etc/containerd/certs.d", reference)
+        assert node.image_file(reference, FILE) == WORDS
+
+
+def test_nydusd_and_dockerd_read_through_their_peer(p2p_site: Site, node: Machine) -> None:
+    node.configure(p2p_site.settings, "nydusd", REPOSITORY, "--peer")
+    mount, make, run = told_commands(p2p_site.config("nydusd", REPOSITORY, "--peer"))
+    node.run(*DRAGONHOOK, *mount[1:])
+    node.run(*make)
+    with (
+        almost_nothing_from_the_gateway(p2p_site),
+        running(node, [str(find_program(run[0])), *run[1:]], "mountpoint", "/mnt/app"),
+    ):
+        assert node.path(f"/mnt/app{FILE}").read_bytes() == WORDS
+
+    reference = f"{p2p_site.registry.host}/{REPOSITORY}:v1"
+    node.configure(p2p_site.settings, "docker", "--peer")
+    unit = node.path("/etc/systemd/system/docker.service.d/dragonhook.conf").read_text()
+    variables = dict(re.findall(r'^Environment="(\w+)=(.*)"$', unit, re.MULTILINE))
+    docker = str(find_program("docker"))
+    with (
+        running(node, [str(find_program("dockerd"))], docker, "version", environ=variables),
+        almost_nothing_from_the_gateway(p2p_site),
+    ):
+        node.run(docker, "pull", reference)

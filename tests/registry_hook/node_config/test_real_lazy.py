@@ -16,9 +16,9 @@ from tests.registry_hook.node_config.site import Site
 pytestmark = [pytest.mark.interop, pytest.mark.root]
 
 
-def test_nydusd_mounts(site: Site, node: Machine) -> None:
-    node.configure(site.settings, "nydusd", REPOSITORY)
-    mount, make, run = told_commands(site.config("nydusd", REPOSITORY))
+def test_nydusd_mounts(p2p_site: Site, node: Machine) -> None:
+    node.configure(p2p_site.settings, "nydusd", REPOSITORY)
+    mount, make, run = told_commands(p2p_site.config("nydusd", REPOSITORY))
     assert mount[0] == "dragonhook"
     node.run(*DRAGONHOOK, *mount[1:])
     node.run(*make)
@@ -26,17 +26,17 @@ def test_nydusd_mounts(site: Site, node: Machine) -> None:
         assert node.path(f"/mnt/app{FILE}").read_bytes() == WORDS
 
 
-def test_the_snapshotter_mounts(site: Site, node: Machine) -> None:
-    reference = f"{site.registry.host}/{REPOSITORY}:v1-nydus"
+def test_the_snapshotter_mounts(p2p_site: Site, node: Machine) -> None:
+    reference = f"{p2p_site.registry.host}/{REPOSITORY}:v1-nydus"
     parts = [
-        site.config(program, "--file", "containerd/config.toml")
+        p2p_site.config(program, "--file", "containerd/config.toml")
         for program in ("containerd", "nydus-snapshotter")
     ]
-    hosts = f"{site.registry.host}/hosts.toml"
-    node.write(f"/etc/containerd/certs.d/{hosts}", site.config("containerd", "--file", hosts))
+    hosts = f"{p2p_site.registry.host}/hosts.toml"
+    node.write(f"/etc/containerd/certs.d/{hosts}", p2p_site.config("containerd", "--file", hosts))
     for path in ("/etc/nydus/config.toml", "/etc/nydus/nydusd-config.fusedev.json"):
-        node.write(path, site.config("nydus-snapshotter", "--file", path))
-    [[_, *arguments]] = told_commands(site.config("nydus-snapshotter", "--file", "nydus/config.toml"))
+        node.write(path, p2p_site.config("nydus-snapshotter", "--file", path))
+    [[_, *arguments]] = told_commands(p2p_site.config("nydus-snapshotter", "--file", "nydus/config.toml"))
     command = [str(find_program("containerd-nydus-grpc")), *arguments]
     variables = {"PATH": f"{nydusd_for_this_machine(node)}:{os.environ['PATH']}"}
     socket = "/run/containerd-nydus/containerd-nydus-grpc.sock"
